@@ -1,0 +1,65 @@
+"""Random numbers that are pure functions of (seed, counter, element): nothing to save, nothing to replay.
+
+A checkpointed, reversed, resumed or re-batched simulation sees the same noise because nothing is drawn
+from a hidden generator. The hash is the finaliser of SplitMix64 [Steele2014]; it passes BigCrush as a
+counter-based generator, and needs only the wrapping 64-bit integer products that every device has.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden ratio, as a signed integer
+_FIRST = 0xBF58476D1CE4E5B9 - (1 << 64)
+_SECOND = 0x94D049BB133111EB - (1 << 64)
+
+
+def normal(like: Tensor, *, seed: int | Tensor, counter: int | Tensor, element: Tensor | None = None) -> Tensor:
+    """Returns standard normal values with the shape, dtype and device of `like`.
+
+    Args:
+        seed, counter: integers, or integer tensors that broadcast against `like` (one seed a system).
+        element: integer number of each value, broadcast against `like`; its position in `like` unless
+            given. With the number of an atom within its own system, a system sees the same noise alone
+            and in a batch.
+    """
+    if element is None:
+        element = torch.arange(like.numel(), device=like.device).reshape(like.shape)
+    base = _mix(_mix(_integers(seed, like)) + _integers(counter, like))
+    key = _mix(base + element)
+    # Box-Muller. The radius uses 1 - u in (0, 1], the angle an independent hash of the same key.
+    radius = torch.sqrt(-2.0 * torch.log1p(-_uniform(key)))
+    angle = (2.0 * math.pi) * _uniform(_mix(key))
+    return (radius * torch.cos(angle)).to(like.dtype).expand(like.shape)
+
+
+def uniform(like: Tensor, *, seed: int | Tensor, counter: int | Tensor, element: Tensor | None = None) -> Tensor:
+    """Returns values uniform on [0, 1) with the shape, dtype and device of `like`; arguments as for `normal`."""
+    if element is None:
+        element = torch.arange(like.numel(), device=like.device).reshape(like.shape)
+    base = _mix(_mix(_integers(seed, like)) + _integers(counter, like))
+    return _uniform(_mix(base + element)).to(like.dtype).expand(like.shape)
+
+
+def _integers(value: int | Tensor, like: Tensor) -> Tensor:
+    return torch.as_tensor(value, dtype=torch.int64, device=like.device)
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    """Logical shift: torch's own repeats the sign bit of a signed integer."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = x + _GOLDEN
+    x = (x ^ _shift_right(x, 30)) * _FIRST
+    x = (x ^ _shift_right(x, 27)) * _SECOND
+    return x ^ _shift_right(x, 31)
+
+
+def _uniform(x: Tensor) -> Tensor:
+    """The top 53 bits as a float64 in [0, 1)."""
+    return _shift_right(x, 11).to(torch.float64) * 2.0**-53

@@ -1,0 +1,200 @@
+"""How the gradient of a time loop is taken: an argument of `rollout`, not a property of the solver.
+
+An adjoint runs a segment of the loop, `(state, observations)` from step `start` to step `stop`, and
+arranges for its derivative. All three give the derivative of the discrete scheme, equal to rounding; they
+differ in what they keep between the forward and the backward pass.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
+
+from mindsci import tree
+from mindsci.errors import InputError
+from mindsci.tree import Tree
+
+
+class Loop(Tree):
+    """The loop that an adjoint differentiates: n steps of `step`, observing every `every` steps."""
+
+    step: Any
+    observe: Callable[[Any], Any] | None
+    every: int
+    start: int
+    dt: float
+
+    def advance(self, state: Any, first: int, last: int) -> tuple[Any, list[Any]]:
+        """Returns the state after steps first..last-1 (counted from the loop's start) and what was observed."""
+        observations = []
+        for index in range(first, last):
+            state = self.step(state, (self.start + index) * self.dt, self.dt)
+            if self.observes(index):
+                observations.append(self.seen(state))
+        return state, observations
+
+    def seen(self, state: Any) -> Any:
+        """Returns what is observed, as tensors of its own: a view would keep the whole state alive."""
+        return tree.map(Tensor.clone, self.observe(state))  # type: ignore[misc]
+
+    def observes(self, index: int) -> bool:
+        return self.observe is not None and (index + 1) % self.every == 0
+
+    def undo(self, state: Any, index: int) -> Any:
+        """Returns the state before step `index`, from the state after it."""
+        return self.step(state, (self.start + index + 1) * self.dt, -self.dt)
+
+
+class Direct(Tree):
+    """Keeps the tape of every step: fastest backward, memory proportional to the number of steps."""
+
+    def run(self, loop: Loop, state: Any, n_steps: int) -> tuple[Any, list[Any]]:
+        return loop.advance(state, 0, n_steps)
+
+
+class Checkpoint(Tree):
+    """Keeps the state at about sqrt(n) steps and computes the steps between once more on the way back.
+
+    `segments` is the number of kept states; None takes the square root, which minimises kept states plus
+    the tape of one segment. Any flow is allowed: noise must come from counters (mindsci.random).
+    """
+
+    segments: int | None = None
+
+    def run(self, loop: Loop, state: Any, n_steps: int) -> tuple[Any, list[Any]]:
+        if self.segments is not None and self.segments < 1:
+            raise InputError(f"Checkpoint(segments={self.segments}): keep at least 1 state, or None for sqrt(n)")
+        segments = self.segments or max(1, math.isqrt(n_steps))
+        bounds = [n_steps * k // segments for k in range(segments + 1)]
+        observations: list[Any] = []
+        for first, last in itertools.pairwise(bounds):
+            # Noise comes from counters, so there is no generator state to save and restore.
+            state, seen = checkpoint(loop.advance, state, first, last, use_reentrant=False, preserve_rng_state=False)
+            observations += seen
+        return state, observations
+
+
+class Reversible(Tree):
+    """Keeps the last state only and runs the scheme backwards: memory independent of the number of steps.
+
+    Raises InputError for a step with an irreversible flow, by name. Rounding grows as the scheme is undone:
+    use float64, or segments short against the Lyapunov time of a chaotic system. First derivatives only.
+    """
+
+    def run(self, loop: Loop, state: Any, n_steps: int) -> tuple[Any, list[Any]]:
+        if not loop.step.reversible:
+            names = getattr(loop.step, "irreversible", [type(loop.step).__name__])
+            raise InputError(
+                f"adjoint Reversible cannot undo {', '.join(names)}; use Checkpoint(), or leave the flow out"
+            )
+        return _run_reversible(loop, state, n_steps)
+
+
+def _run_reversible(loop: Loop, state: Any, n_steps: int) -> tuple[Any, list[Any]]:
+    """Passes every tensor that can carry a gradient through the autograd function, and rebuilds the trees."""
+    parameters = tree.parameters((loop.step, loop.observe))
+    layout = _Layout(state, loop, parameters, n_steps)
+    outputs = _Reverse.apply(layout, *tree.leaves(state), *parameters)
+    n_leaves = len(tree.leaves(state))
+    observed = list(outputs[n_leaves:])
+    observations = []
+    for template in layout.templates:
+        size = len(tree.leaves(template))
+        observations.append(tree.with_leaves(template, observed[:size]))
+        observed = observed[size:]
+    return tree.with_leaves(state, list(outputs[:n_leaves])), observations
+
+
+class _Layout:
+    """What the autograd function needs and autograd does not see: the loop and the shapes of the trees."""
+
+    def __init__(self, state: Any, loop: Loop, parameters: list[Tensor], n_steps: int) -> None:
+        self.state = tree.map(_placeholder, state)
+        self.loop = loop
+        self.parameters = parameters
+        self.n_steps = n_steps
+        self.templates: list[Any] = []
+
+
+class _Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, layout: _Layout, *tensors: Tensor) -> tuple[Tensor, ...]:
+        n_leaves = len(tensors) - len(layout.parameters)
+        state = tree.with_leaves(layout.state, list(tensors[:n_leaves]))
+        last, observations = layout.loop.advance(state, 0, layout.n_steps)
+        layout.templates = [tree.map(_placeholder, seen) for seen in observations]
+        # An output must be a new tensor: a leaf that no flow touches would otherwise be returned as it came.
+        leaves = [leaf.clone() for leaf in tree.leaves(last)]
+        ctx.layout = layout
+        ctx.save_for_backward(*leaves)
+        outputs = (*leaves, *tree.leaves(observations))
+        ctx.mark_non_differentiable(*(out for out in outputs if not _differentiable(out)))
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        layout: _Layout = ctx.layout
+        after = tree.with_leaves(layout.state, list(ctx.saved_tensors))
+        n_leaves = len(ctx.saved_tensors)
+        state_gradients: list[Tensor | None] = list(gradients[:n_leaves])
+        observed: list[Tensor | None] = list(gradients[n_leaves:])
+        sums: list[Tensor | None] = [None] * len(layout.parameters)
+        templates = iter(reversed(layout.templates))
+        for index in reversed(range(layout.n_steps)):
+            seen = []
+            if layout.loop.observes(index):
+                first = len(observed) - len(tree.leaves(next(templates)))
+                observed, seen = observed[:first], observed[first:]
+            with torch.no_grad():
+                before = tree.detach(layout.loop.undo(after, index))
+            state_gradients, sums = _step_gradient(layout, before, index, state_gradients, seen, sums)
+            after = before
+        return (None, *state_gradients, *sums)
+
+
+def _placeholder(leaf: Tensor) -> Tensor:
+    """A tensor of the same shape and type in the memory of one number: a tree may check the shapes of its leaves."""
+    return leaf.detach().new_empty(()).expand(leaf.shape)
+
+
+def _differentiable(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _step_gradient(
+    layout: _Layout,
+    before: Any,
+    index: int,
+    state_gradients: list[Tensor | None],
+    observed: list[Tensor | None],
+    sums: list[Tensor | None],
+) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    """Carries the gradient across one step: vector-Jacobian product of the step taken once more."""
+    with torch.enable_grad():
+        before = tree.map(lambda leaf: leaf.requires_grad_() if _differentiable(leaf) else leaf, before)
+        after, observations = layout.loop.advance(before, index, index + 1)
+    outputs, weights = [], []
+    for output, weight in zip(tree.leaves((after, observations)), [*state_gradients, *observed], strict=True):
+        if weight is not None and output.requires_grad:
+            outputs.append(output)
+            weights.append(weight)
+    inputs = [leaf for leaf in tree.leaves(before) if leaf.requires_grad]
+    if not outputs:
+        return [None] * len(tree.leaves(before)), sums
+    found = list(torch.autograd.grad(outputs, [*inputs, *layout.parameters], weights, allow_unused=True))
+    from_parameters = found[len(inputs) :]
+    remaining = iter(found[: len(inputs)])
+    carried = [next(remaining) if leaf.requires_grad else None for leaf in tree.leaves(before)]
+    totals: list[Tensor | None] = [
+        new if total is None else total if new is None else total + new
+        for total, new in zip(sums, from_parameters, strict=True)
+    ]
+    return carried, totals

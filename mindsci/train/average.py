@@ -1,0 +1,55 @@
+"""The exponential moving average of a model's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """Follows the parameters: average += (1 - decay) (parameters - average) after each step.
+
+    Early on the decay is (1 + n) / (10 + n) after n updates if that is smaller, so that the first weights, which
+    are random, are soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay, self.updates = decay, 0
+        self._parameters: list[Tensor] = list(model.parameters())
+        self.values = [parameter.detach().clone() for parameter in self._parameters]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Takes in the present parameters."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        torch._foreach_lerp_(self.values, self._parameters, 1 - decay)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Gives the model the averaged weights while the block runs."""
+        present = [parameter.detach().clone() for parameter in self._parameters]
+        self._give(self.values)
+        try:
+            yield
+        finally:
+            self._give(present)
+
+    @torch.no_grad()
+    def _give(self, values: list[Tensor]) -> None:
+        for parameter, value in zip(self._parameters, values, strict=True):
+            parameter.copy_(value)
+
+    def state_dict(self) -> dict[str, object]:
+        """Returns the averaged values and the number of updates."""
+        return {"values": self.values, "updates": self.updates}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Takes over the averaged values of a checkpoint."""
+        for value, stored in zip(self.values, state["values"], strict=True):  # type: ignore[call-overload]
+            value.copy_(stored)
+        self.updates = int(state["updates"])  # type: ignore[call-overload]

@@ -1,0 +1,72 @@
+"""A case that trains: what a plugin's training task derives from."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from safetensors.torch import save_file
+
+from mindsci.config import Case, to_toml
+from mindsci.errors import InputError
+from mindsci.runs import Run
+from mindsci.train.config import TrainerConfig
+from mindsci.train.parallel import process_group
+from mindsci.train.randomness import own_randomness, seed_step
+from mindsci.train.task import Task
+from mindsci.train.trainer import Outcome, Trainer
+
+
+class TrainingCase(Case):
+    """A case file with a `[trainer]` table; a subclass says how its task is built.
+
+    The run's folder gets model.safetensors and model.toml (builder and config), which a pretrained card needs,
+    and results.json with the test metrics of the best weights.
+    """
+
+    parallel: ClassVar[bool] = True
+    trainer: TrainerConfig
+
+    def build(self, run: Run) -> Task:
+        """Returns the task: data and a fresh model. Torch's generators are seeded from the case's seed."""
+        raise NotImplementedError(f"{type(self).__name__} has no build method")
+
+    def run(self, run: Run) -> None:
+        """Trains, tests the best weights and exports them."""
+        with process_group(run.device) as group, own_randomness(group.device(run.device)):
+            # Every process builds the same model, whatever its rank.
+            seed_step(group.device(run.device), self.seed, 0, 0)
+            task = self.build(run)
+            record = task.describe()
+            record.build()  # a model that cannot be built again is found now, not after the training
+            trainer = Trainer(self.trainer, task, run, seed=self.seed)
+            outcome = trainer.fit()
+            test = trainer.evaluate("test") if "test" in task.splits else {}
+            if group.writes:
+                export(trainer, run, to_toml(record))  # type: ignore[arg-type]
+                run.results(figures(task, outcome, test, self.trainer.monitor))
+
+
+def figures(task: Task, outcome: Outcome, test: dict[str, float], monitor: str) -> dict[str, Any]:
+    """Returns the results of a training, each metric under its name and unit."""
+    named = {f"test {name}{_unit(task, name)}": value for name, value in test.items()}
+    return {
+        "steps": outcome.step,
+        "ended by": outcome.reason,
+        f"best validation {monitor}{_unit(task, monitor)}": outcome.best,
+        "best step": outcome.best_step,
+    } | named
+
+
+def _unit(task: Task, name: str) -> str:
+    return f" [{task.units[name]}]" if name in task.units else ""
+
+
+def export(trainer: Trainer, run: Run, record: str) -> None:
+    """Writes the best weights and how their model is built again."""
+    with trainer.weights("best") as model, run.writing("model.safetensors") as temporary:
+        tensors = {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
+        if not tensors:
+            raise InputError(f"{type(model).__name__} has no weights to export; register them as parameters")
+        save_file(tensors, temporary)
+    with run.writing("model.toml") as temporary:
+        temporary.write_text(record, encoding="utf-8")

@@ -1,0 +1,35 @@
+"""The optimizer of a model, as its table in the case file says."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn, optim
+
+from mindsci.train.config import OptimizerConfig
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> optim.Optimizer:
+    """Returns the optimizer over the parameters that ask for a gradient.
+
+    Weight decay skips those with fewer than two axes: biases and norms have no scale to shrink.
+    """
+    parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    kind = {"adamw": optim.AdamW, "adam": optim.Adam}[config.name]
+    return kind(
+        [group for group in groups if group["params"]],
+        lr=config.learning_rate,
+        betas=config.betas,
+        eps=config.epsilon,
+        fused=_implementation(parameters, config) == "fused",
+        foreach=_implementation(parameters, config) == "foreach",
+    )
+
+
+def _implementation(parameters: list[Tensor], config: OptimizerConfig) -> str:
+    if config.implementation != "auto":
+        return config.implementation
+    # torch's fused kernels take real numbers only; spectral layers have complex weights.
+    return "foreach" if any(p.is_complex() for p in parameters) else "fused"

@@ -1,0 +1,156 @@
+"""Several processes on one batch: the group that torchrun starts, and what its members must decide together."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from mindsci.errors import InputError
+from mindsci.train.task import Task
+from mindsci.tree import Tree
+
+
+class Group(Tree):
+    """The processes that train together; one alone unless torchrun started more."""
+
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def current(cls) -> Group:
+        """Returns the group that this process belongs to.
+
+        Raises InputError where torchrun started several processes and none of them opened the group.
+        """
+        if dist.is_available() and dist.is_initialized():
+            return cls(rank=dist.get_rank(), world=dist.get_world_size())
+        if _world_size() > 1:
+            raise InputError(
+                f"torchrun started {_world_size()} processes, but the process group is not open; "
+                "put the training inside `with mindsci.train.process_group(device):`"
+            )
+        return cls()
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the files of the run."""
+        return self.rank == 0
+
+    def device(self, device: torch.device) -> torch.device:
+        """Returns this process's own device: the GPU of its place on the machine."""
+        if device == torch.device("cuda"):  # no index: not equal to cuda:0
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return device
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Returns the sum over the processes, on the host."""
+        return self._reduce(values, dist.ReduceOp.SUM)
+
+    def minimum(self, values: Tensor) -> Tensor:
+        """Returns the smallest value over the processes, on the host."""
+        return self._reduce(values, dist.ReduceOp.MIN)
+
+    def from_first(self, value: Any) -> Any:
+        """Returns the object that the first process holds."""
+        if self.world == 1:
+            return value
+        holder = [value]
+        dist.broadcast_object_list(holder, src=0, device=torch.device("cpu"))
+        return holder[0]
+
+    def _reduce(self, values: Tensor, operation: Any) -> Tensor:
+        values = values.detach().cpu().clone()
+        if self.world > 1:
+            dist.all_reduce(values, operation)
+        return values
+
+
+def _world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextmanager
+def process_group(device: torch.device | str = "cpu") -> Iterator[Group]:
+    """Opens the process group that torchrun's environment describes, and closes it; alone it does nothing.
+
+    A GPU's group also carries gloo, so that what lives in host memory can be reduced.
+    """
+    if _world_size() <= 1 or dist.is_initialized():
+        yield Group.current()
+        return
+    device = Group().device(torch.device(device))
+    on_gpu = device.type == "cuda"
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
+    try:
+        yield Group.current()
+        # A process that closes its connections while another still uses them brings that one down.
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
+
+
+class LossModule(nn.Module):
+    """The loss as a module, so that DDP sees forces that are taken by autograd.grad as a part of its forward.
+
+    That makes its averaged gradients exact to second order.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.model = task.model
+        self._loss = task.loss
+
+    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        return self._loss(batch)
+
+
+def parallel_loss(task: Task, group: Group, device: torch.device, *, find_unused_parameters: bool) -> nn.Module:
+    """Returns the task's loss as a module whose gradients are the mean over the processes of the group."""
+    module = LossModule(task)
+    if group.world == 1:
+        return module
+    device_ids = [device.index] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(
+        module, device_ids=device_ids, find_unused_parameters=find_unused_parameters
+    )
+
+
+class Signals(Tree):
+    """What the processes found since the last look, agreed among all of them."""
+
+    bad_loss: int | None
+    """The first step whose loss was not finite."""
+    bad_gradient: int | None
+    stop: bool
+    out_of_time: bool
+
+
+class Watch:
+    """Notes what is not finite on the device, and shares it with the wish to stop when it is looked at.
+
+    Looking waits for the device, so on a GPU it is done every few steps only.
+    """
+
+    def __init__(self, group: Group, device: torch.device) -> None:
+        self.group = group
+        self.every = 1 if device.type == "cpu" else 10
+        self._first_bad = torch.full((2,), math.inf, dtype=torch.float64, device=device)
+
+    def note(self, step: int, loss: Tensor, gradient_norm: Tensor) -> None:
+        """Remembers the step if one of the two is not finite."""
+        finite = torch.stack([loss.detach(), gradient_norm.detach().to(loss.dtype)]).isfinite()
+        self._first_bad = torch.minimum(self._first_bad, torch.where(finite, math.inf, float(step)))
+
+    def look(self, *, stop: bool, out_of_time: bool) -> Signals:
+        """Returns what any process has noted or wishes; every process gets the same answer."""
+        wishes = torch.tensor([0.0 if stop else math.inf, 0.0 if out_of_time else math.inf], dtype=torch.float64)
+        found = self.group.minimum(torch.cat([self._first_bad.cpu(), wishes])).tolist()
+        steps = [int(step) if math.isfinite(step) else None for step in found[:2]]
+        return Signals(bad_loss=steps[0], bad_gradient=steps[1], stop=found[2] == 0, out_of_time=found[3] == 0)
