@@ -1,0 +1,37 @@
+"""Finite-difference time-domain solver: reference flows in torch, fused steps for CPU (Numba) and CUDA (Triton)."""
+
+from elec.fdtd.absorber import Absorber, Stretch, absorbing_layers
+from elec.fdtd.flows import Ampere, Faraday, Probe
+from elec.fdtd.media import Media, outer_walls, padded, scene_media, uniform_media
+from elec.fdtd.port import VoltagePort, spectrum
+from elec.fdtd.probes import Box, Monitors, Probes, join_probes, point_probe
+from elec.fdtd.sources import EdgeSource, dipole
+from elec.fdtd.step import YeeStep, yee_step
+from elec.fdtd.waveforms import GaussianDerivative, ModulatedGaussian
+
+__all__ = [
+    "Absorber",
+    "Ampere",
+    "Box",
+    "EdgeSource",
+    "Faraday",
+    "GaussianDerivative",
+    "Media",
+    "ModulatedGaussian",
+    "Monitors",
+    "Probe",
+    "Probes",
+    "Stretch",
+    "VoltagePort",
+    "YeeStep",
+    "absorbing_layers",
+    "dipole",
+    "join_probes",
+    "outer_walls",
+    "padded",
+    "point_probe",
+    "scene_media",
+    "spectrum",
+    "uniform_media",
+    "yee_step",
+]

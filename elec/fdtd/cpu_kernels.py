@@ -1,0 +1,228 @@
+"""The Yee step for the CPU, compiled by Numba: many steps in one call, each field read and written once for several.
+
+A plane is all cells with one index along x. In one sweep along x, Faraday's law on plane i is followed at once by
+Ampère's law on plane i, while the plane is in the cache: E(i) needs H(i) and H(i-1), and H(i) needs the old E(i) and
+E(i+1), so the sweep order satisfies both. The same holds one step later one plane behind, so a sweep carries `depth`
+steps at a time and the fields go through main memory once for all of them.
+
+Nothing here knows of threads: `elec.fdtd.cpu` calls `sweep` from several, on planes that do not depend on one another.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+# Indices are unsigned: Numba checks signed ones for Python's counting from the end, which keeps loops from vectorising.
+U = np.uint64
+U0, U1, U2, U3 = U(0), U(1), U(2), U(3)
+# Without _nrt every row that is looked at costs an atomic count of references; nothing here allocates.
+OPTIONS = {"fastmath": True, "cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+
+
+class State(NamedTuple):
+    """What a step changes, and `signals` (steps, sources), which it reads.
+
+    Rows along z are padded with zeros to whole cache lines, so that neighbours along x and y have the same alignment.
+    magnetic_below is the same memory one place earlier: its entry k is H at k - 1. axes[a] is the component along the
+    kernel's axis a, and memory[a] belongs to the layers along it.
+    """
+
+    electric: np.ndarray
+    magnetic: np.ndarray
+    magnetic_below: np.ndarray
+    memory: tuple[np.ndarray, np.ndarray, np.ndarray]
+    axes: tuple[int, int, int]
+    spectra: np.ndarray
+    samples: np.ndarray
+    signals: np.ndarray
+
+
+@njit(**OPTIONS)
+def _faraday_plane(i, state, coefficients, layers):
+    """Advances the magnetic field of plane i by one step; gain = -dt / mu."""
+    electric, magnetic, memory = state.electric, state.magnetic, state.memory
+    gain, b, c = coefficients.gain, layers.b_h, layers.c_h
+    inverse_x, inverse_z = coefficients.inverse_h[0][i], coefficients.inverse_h[2]
+    x, y, z = U(state.axes[0]), U(state.axes[1]), U(state.axes[2])
+    up = i + U1
+    n_y, n, end = U(electric.shape[2] - 1), U(electric.shape[3]), U(layers.cells_z)
+    slab_x, low, high = layers.slab_x[i], U(layers.low_z), U(layers.high_z)
+    for j in range(n_y):
+        right = j + U1
+        inverse_y = coefficients.inverse_h[1][j]
+        row_x, row_y, row_z = (
+            U(coefficients.rows_h[x, i, j]),
+            U(coefficients.rows_h[y, i, j]),
+            U(coefficients.rows_h[z, i, j]),
+        )
+        for k in range(n):
+            curl_y = inverse_y * (electric[z, i, right, k] - electric[z, i, j, k])
+            curl_z = inverse_z[k] * (electric[y, i, j, k + U1] - electric[y, i, j, k])
+            magnetic[x, i, j, k] += gain[row_x, k] * (curl_y - curl_z)
+        for k in range(n):
+            curl_z = inverse_z[k] * (electric[x, i, j, k + U1] - electric[x, i, j, k])
+            curl_x = inverse_x * (electric[z, up, j, k] - electric[z, i, j, k])
+            magnetic[y, i, j, k] += gain[row_y, k] * (curl_z - curl_x)
+        for k in range(n):
+            curl_x = inverse_x * (electric[y, up, j, k] - electric[y, i, j, k])
+            curl_y = inverse_y * (electric[x, i, right, k] - electric[x, i, j, k])
+            magnetic[z, i, j, k] += gain[row_z, k] * (curl_x - curl_y)
+        if slab_x >= 0:
+            s = U(slab_x)
+            for k in range(n):
+                psi = b[0][s] * memory[0][U2, s, j, k] + c[0][s] * (electric[y, up, j, k] - electric[y, i, j, k])
+                memory[0][U2, s, j, k] = psi
+                magnetic[z, i, j, k] += gain[row_z, k] * psi
+            for k in range(n):
+                psi = b[0][s] * memory[0][U3, s, j, k] - c[0][s] * (electric[z, up, j, k] - electric[z, i, j, k])
+                memory[0][U3, s, j, k] = psi
+                magnetic[y, i, j, k] += gain[row_y, k] * psi
+        if layers.slab_y[j] >= 0:
+            s = U(layers.slab_y[j])
+            for k in range(n):
+                psi = b[1][s] * memory[1][U2, i, s, k] + c[1][s] * (electric[z, i, right, k] - electric[z, i, j, k])
+                memory[1][U2, i, s, k] = psi
+                magnetic[x, i, j, k] += gain[row_x, k] * psi
+            for k in range(n):
+                psi = b[1][s] * memory[1][U3, i, s, k] - c[1][s] * (electric[x, i, right, k] - electric[x, i, j, k])
+                memory[1][U3, i, s, k] = psi
+                magnetic[z, i, j, k] += gain[row_z, k] * psi
+        for first, last, shift in ((U0, low, U0), (low, low + high, end - low - high)):
+            for m in range(first, last):
+                k = m + shift
+                psi = b[2][m] * memory[2][U2, i, j, m] + c[2][m] * (electric[x, i, j, k + U1] - electric[x, i, j, k])
+                memory[2][U2, i, j, m] = psi
+                magnetic[y, i, j, k] += gain[row_y, k] * psi
+            for m in range(first, last):
+                k = m + shift
+                psi = b[2][m] * memory[2][U3, i, j, m] - c[2][m] * (electric[y, i, j, k + U1] - electric[y, i, j, k])
+                memory[2][U3, i, j, m] = psi
+                magnetic[x, i, j, k] += gain[row_x, k] * psi
+
+
+@njit(**OPTIONS)
+def _ampere_plane(i, state, coefficients, layers):
+    """Advances the electric field of plane i by one step.
+
+    Walls and padding have decay = drive = 0, so rows need no exception: what lies before k = 0 is finite and multiplied
+    by zero.
+    """
+    electric, magnetic, below, memory = state.electric, state.magnetic, state.magnetic_below, state.memory
+    decay, drive, b, c = coefficients.decay, coefficients.drive, layers.b_e, layers.c_e
+    inverse_x, inverse_z = coefficients.inverse_e[0][i], coefficients.inverse_e[2]
+    x, y, z = U(state.axes[0]), U(state.axes[1]), U(state.axes[2])
+    down = i - U1 if i > U0 else U0
+    n_y, n, end = U(electric.shape[2] - 1), U(electric.shape[3]), U(layers.cells_z)
+    slab_x, low, high = layers.slab_x[i], U(layers.low_z), U(layers.high_z)
+    for j in range(n_y):
+        left = j - U1 if j > U0 else U0
+        inverse_y = coefficients.inverse_e[1][j]
+        row_x, row_y, row_z = (
+            U(coefficients.rows_e[x, i, j]),
+            U(coefficients.rows_e[y, i, j]),
+            U(coefficients.rows_e[z, i, j]),
+        )
+        for k in range(n):
+            curl_y = inverse_y * (magnetic[z, i, j, k] - magnetic[z, i, left, k])
+            curl_z = inverse_z[k] * (magnetic[y, i, j, k] - below[y, i, j, k])
+            electric[x, i, j, k] = decay[row_x, k] * electric[x, i, j, k] + drive[row_x, k] * (curl_y - curl_z)
+        for k in range(n):
+            curl_z = inverse_z[k] * (magnetic[x, i, j, k] - below[x, i, j, k])
+            curl_x = inverse_x * (magnetic[z, i, j, k] - magnetic[z, down, j, k])
+            electric[y, i, j, k] = decay[row_y, k] * electric[y, i, j, k] + drive[row_y, k] * (curl_z - curl_x)
+        for k in range(n):
+            curl_x = inverse_x * (magnetic[y, i, j, k] - magnetic[y, down, j, k])
+            curl_y = inverse_y * (magnetic[x, i, j, k] - magnetic[x, i, left, k])
+            electric[z, i, j, k] = decay[row_z, k] * electric[z, i, j, k] + drive[row_z, k] * (curl_x - curl_y)
+        if slab_x >= 0:
+            s = U(slab_x)
+            for k in range(n):
+                psi = b[0][s] * memory[0][U0, s, j, k] + c[0][s] * (magnetic[y, i, j, k] - magnetic[y, down, j, k])
+                memory[0][U0, s, j, k] = psi
+                electric[z, i, j, k] += drive[row_z, k] * psi
+            for k in range(n):
+                psi = b[0][s] * memory[0][U1, s, j, k] - c[0][s] * (magnetic[z, i, j, k] - magnetic[z, down, j, k])
+                memory[0][U1, s, j, k] = psi
+                electric[y, i, j, k] += drive[row_y, k] * psi
+        if layers.slab_y[j] >= 0:
+            s = U(layers.slab_y[j])
+            for k in range(n):
+                psi = b[1][s] * memory[1][U0, i, s, k] + c[1][s] * (magnetic[z, i, j, k] - magnetic[z, i, left, k])
+                memory[1][U0, i, s, k] = psi
+                electric[x, i, j, k] += drive[row_x, k] * psi
+            for k in range(n):
+                psi = b[1][s] * memory[1][U1, i, s, k] - c[1][s] * (magnetic[x, i, j, k] - magnetic[x, i, left, k])
+                memory[1][U1, i, s, k] = psi
+                electric[z, i, j, k] += drive[row_z, k] * psi
+        # The wall at k = 0 has no edge to advance, so the low layer starts at 1.
+        for first, last, shift in ((U1, low, U0), (low, low + high, end - low - high)):
+            for m in range(first, last):
+                k = m + shift
+                psi = b[2][m] * memory[2][U0, i, j, m] + c[2][m] * (magnetic[x, i, j, k] - below[x, i, j, k])
+                memory[2][U0, i, j, m] = psi
+                electric[y, i, j, k] += drive[row_y, k] * psi
+            for m in range(first, last):
+                k = m + shift
+                psi = b[2][m] * memory[2][U1, i, j, m] - c[2][m] * (magnetic[y, i, j, k] - below[y, i, j, k])
+                memory[2][U1, i, j, m] = psi
+                electric[x, i, j, k] += drive[row_x, k] * psi
+
+
+@njit(**OPTIONS)
+def _excite(i, step, state, sources):
+    for n in range(sources.start[i], sources.start[i + 1]):
+        place = sources.place[n]
+        state.electric[place[0], i, place[1], place[2]] += sources.weight[n] * state.signals[step, place[3]]
+
+
+@njit(**OPTIONS)
+def _sample(i, step, state, probes):
+    for n in range(probes.start[i], probes.start[i + 1]):
+        place = probes.place[n]
+        state.samples[step, place[3]] = state.electric[place[0], i, place[1], place[2]]
+
+
+@njit(**OPTIONS)
+def _accumulate(i, step, state, boxes):
+    """Adds the fields of plane i to the running Fourier sums; a step that is not sampled has phases of zero."""
+    for n in range(boxes.place.shape[0]):
+        box = boxes.place[n]
+        phases = boxes.phases[step, box[0]]
+        if i < box[1] or i >= box[4] or (phases[0, 0] == 0.0 and phases[0, 1] == 0.0):
+            continue
+        field = state.electric if box[0] == 0 else state.magnetic
+        for component in range(3):
+            for j in range(box[2], box[5]):
+                first = box[7] + component * box[8] + (i - box[1]) * box[9] + (j - box[2]) * box[10]
+                for f in range(phases.shape[0]):
+                    for k in range(box[3], box[6]):
+                        point = first + (k - box[3]) * box[11]
+                        value = field[component, i, j, k]
+                        state.spectra[0, f, point] += phases[f, 0] * value
+                        state.spectra[1, f, point] += phases[f, 1] * value
+
+
+@njit(**OPTIONS)
+def sweep(planes, slopes, shifts, first, depth, state, coefficients, layers, sources, probes, boxes):
+    """Advances a stack of planes by up to `depth` steps, beginning with step `first` of this call.
+
+    In step s Faraday's law covers the planes from planes[0] + s slopes[0] up to, without, planes[1] + s slopes[1];
+    Ampère's law the same, its ends moved by shifts. One compiled loop serves both phases, so that a plane is
+    computed by the same instructions whichever phase it falls in.
+    """
+    front_first = min(planes[0], planes[0] + (depth - 1) * (slopes[0] + 1))
+    front_last = max(planes[1], planes[1] + (depth - 1) * (slopes[1] + 1)) + shifts[1]
+    for front in range(front_first, front_last):
+        for step in range(depth):
+            i = front - step
+            begin, end = planes[0] + step * slopes[0], planes[1] + step * slopes[1]
+            if begin <= i < end:
+                _faraday_plane(U(i), state, coefficients, layers)
+            if begin + shifts[0] <= i < end + shifts[1]:
+                _ampere_plane(U(i), state, coefficients, layers)
+                _excite(i, first + step, state, sources)
+                _sample(i, first + step, state, probes)
+                _accumulate(i, first + step, state, boxes)

@@ -1,0 +1,86 @@
+"""The energy that the lossless scheme conserves, and the modes that it has in a box: what tests hold it against."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from elec.fdtd.media import Media
+from elec.fields import Fields
+from elec.grid import Grid
+from mindsci import tree
+from mindsci.units import SPEED_OF_LIGHT, VACUUM_PERMEABILITY, VACUUM_PERMITTIVITY
+
+
+def energy(grid: Grid, media: Media, before: Fields, after: Fields) -> float:
+    """Returns the energy [J] at the time of `before`: its magnetic field is half a step early, `after`'s half late.
+
+    W = (1/2) sum epsilon E^n E^n dV + (1/2) sum mu H^(n-1/2) H^(n+1/2) dV is constant to rounding for the leapfrog
+    without loss [Taflove2005, sec. 4.7]; with each field squared alone it oscillates.
+    """
+    electric = media.permittivity * before.electric**2 * _volumes(grid, edges=True)
+    magnetic = media.permeability * before.magnetic * after.magnetic * _volumes(grid, edges=False)
+    return float(0.5 * (VACUUM_PERMITTIVITY * electric.sum() + VACUUM_PERMEABILITY * magnetic.sum()))
+
+
+def _volumes(grid: Grid, *, edges: bool) -> Float[Tensor, "3 x y z"]:
+    """Volume [m^3] that belongs to each electric edge, or to each face."""
+    parts = []
+    for component in range(3):
+        sizes = []
+        for axis in range(3):
+            cell, dual = grid.spacing(axis), grid.dual_spacing(axis)
+            sizes.append(torch.cat([cell, cell[-1:]]) if (axis == component) == edges else dual)
+        parts.append(sizes[0][:, None, None] * sizes[1][None, :, None] * sizes[2][None, None, :])
+    return torch.stack(parts)
+
+
+def cavity_frequency(mode: Sequence[int], size: Sequence[float]) -> float:
+    """Returns the resonance [Hz] of a vacuum box with perfectly conducting walls, edges [m] [Pozar2012, eq. 6.40]."""
+    return 0.5 * SPEED_OF_LIGHT * math.sqrt(sum((m / a) ** 2 for m, a in zip(mode, size, strict=True)))
+
+
+def scheme_frequency(mode: Sequence[int], size: Sequence[float], cells: Sequence[int], dt: float) -> float:
+    """Returns the frequency [Hz] at which the Yee scheme itself oscillates in that box on a uniform grid.
+
+    sin^2(pi f dt) / (c dt)^2 = sum sin^2(pi m / 2 n) / (a / n)^2 [Taflove2005, sec. 4.3].
+    """
+    total = sum((math.sin(math.pi * m / (2 * n)) / (a / n)) ** 2 for m, a, n in zip(mode, size, cells, strict=True))
+    return math.asin(SPEED_OF_LIGHT * dt * math.sqrt(total)) / (math.pi * dt)
+
+
+def cavity_mode(fields: Fields, grid: Grid, mode: Sequence[int], polarisation: Sequence[float]) -> Fields:
+    """Returns the fields with E set to a mode of the box: cosine along its own axis, sines across.
+
+    The polarisation is freed of its part along the wave vector, so that the mode has no charge on the grid.
+    """
+    sizes = [float(grid.nodes(axis)[-1] - grid.nodes(axis)[0]) for axis in range(3)]
+    wave = [math.sin(math.pi * m / (2 * n)) / (a / n) for m, a, n in zip(mode, sizes, grid.shape, strict=True)]
+    along = sum(p * k for p, k in zip(polarisation, wave, strict=True)) / max(sum(k * k for k in wave), 1e-300)
+    electric = torch.zeros_like(fields.electric)
+    for component in range(3):
+        amplitude = polarisation[component] - along * wave[component]
+        shape = torch.full((1, 1, 1), amplitude, dtype=torch.float64)
+        for axis in range(3):
+            place = grid.nodes(axis).to(torch.float64) - float(grid.nodes(axis)[0])
+            if axis == component:
+                middle = torch.cat([0.5 * (place[1:] + place[:-1]), place[-1:]])
+                part = torch.cos(math.pi * mode[axis] * middle / sizes[axis])
+                part = torch.cat([part[:-1], torch.zeros(1, dtype=torch.float64)])
+            else:
+                part = torch.sin(math.pi * mode[axis] * place / sizes[axis])
+            shape = shape * part.reshape([-1 if other == axis else 1 for other in range(3)])
+        electric[component] = shape
+    return tree.replace(fields, electric=electric)
+
+
+def oscillation_frequency(record: Float[Tensor, "samples"], dt: float) -> float:
+    """Returns the frequency [Hz] of a single undamped oscillation: x(n+1) + x(n-1) = 2 cos(2 pi f dt) x(n)."""
+    x = record.to(torch.float64)
+    inner = x[1:-1]
+    cosine = float((inner * (x[2:] + x[:-2])).sum() / (2.0 * (inner * inner).sum()))
+    return math.acos(min(1.0, max(-1.0, cosine))) / (2.0 * math.pi * dt)

@@ -1,0 +1,96 @@
+"""What fills the grid: permittivity and conductivity of each electric edge, permeability of each face, metal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from elec.grid import Grid
+from mindsci.errors import InputError
+from mindsci.tree import Tree
+
+
+class Media(Tree):
+    """Coefficients of Maxwell's equations in the padded layout of `Fields`: component, then nodes.
+
+    metal marks edges whose electric field is held at zero; the outer walls and the entries with no edge behind them
+    are always among them.
+    """
+
+    permittivity: Float[Tensor, "3 nodes_x nodes_y nodes_z"]
+    """relative"""
+    conductivity: Float[Tensor, "3 nodes_x nodes_y nodes_z"]
+    """[S/m]"""
+    permeability: Float[Tensor, "3 nodes_x nodes_y nodes_z"]
+    """relative"""
+    metal: Bool[Tensor, "3 nodes_x nodes_y nodes_z"]
+
+
+def uniform_media(
+    grid: Grid,
+    *,
+    permittivity: Any = 1.0,
+    conductivity: Any = 0.0,
+    permeability: Any = 1.0,
+    metal: Tensor | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> Media:
+    """Returns media from numbers, or from tensors that broadcast to (3, nodes_x, nodes_y, nodes_z).
+
+    Numbers take no memory for each cell. Conductivity in [S/m].
+    """
+    shape = (3, *(grid.nodes(axis).numel() for axis in range(3)))
+    device = grid.x.device
+
+    def spread(value: Any) -> Tensor:
+        tensor = value if isinstance(value, Tensor) else torch.tensor(value)
+        return tensor.to(device=device, dtype=dtype).expand(shape)
+
+    walls = outer_walls(shape[1:], device=device)
+    return Media(
+        permittivity=spread(permittivity),
+        conductivity=spread(conductivity),
+        permeability=spread(permeability),
+        metal=walls if metal is None else walls | metal.to(device),
+    )
+
+
+def outer_walls(nodes: Sequence[int], *, device: torch.device | str = "cpu") -> Bool[Tensor, "3 x y z"]:
+    """Returns the edges along the six outer faces, and the padding: the domain ends on a perfect conductor."""
+    mask = torch.zeros(3, *nodes, dtype=torch.bool, device=device)
+    for component in range(3):
+        for axis in range(3):
+            last = nodes[axis] - 1
+            mask[component].select(axis, last).fill_(True)
+            if axis != component:
+                mask[component].select(axis, 0).fill_(True)
+    return mask
+
+
+def padded(components: Sequence[Tensor], nodes: Sequence[int], *, value: float | bool) -> Tensor:
+    """Returns three components of different shapes in one tensor of the shape of the nodes."""
+    parts = []
+    for component in components:
+        missing = [have - need for have, need in zip(nodes, component.shape, strict=True)]
+        if min(missing) < 0:
+            raise InputError(f"a component of shape {list(component.shape)} does not fit into {list(nodes)} nodes")
+        pads = [extra for count in reversed(missing) for extra in (0, count)]
+        parts.append(functional.pad(component, pads, value=value))
+    return torch.stack(parts)
+
+
+def scene_media(scene: Any, grid: Grid, *, dtype: torch.dtype = torch.float64) -> Media:
+    """Returns the media of the parts of an `elec.geometry.Scene` on a grid."""
+    nodes = [grid.nodes(axis).numel() for axis in range(3)]
+    edges = scene.edge_materials(grid)
+    return Media(
+        permittivity=padded(edges.relative_permittivity, nodes, value=1.0).to(dtype),
+        conductivity=padded(edges.conductivity, nodes, value=0.0).to(dtype),
+        permeability=padded(scene.face_permeability(grid), nodes, value=1.0).to(dtype),
+        metal=padded(edges.metal, nodes, value=True) | outer_walls(nodes, device=grid.x.device),
+    )

@@ -1,0 +1,202 @@
+"""One step of the Yee scheme: the reference flows, and the engine that runs many steps with the same meaning."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from elec.fdtd.absorber import Absorber
+from elec.fdtd.flows import Ampere, Faraday, Probe, check_capacity, step_index
+from elec.fdtd.media import Media
+from elec.fdtd.probes import Monitors, Probes, join_probes
+from elec.fdtd.sources import EdgeSource
+from elec.fields import Fields, zero_fields
+from elec.grid import Grid
+from mindsci import tree
+from mindsci.errors import InputError
+from mindsci.kernels import choose_engine
+from mindsci.solvers.splitting import Splitting
+from mindsci.tree import Tree
+
+logger = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """A fused step, prepared for one set of coefficients and one time step."""
+
+    def advance(self, fields: Fields, first: int, n_steps: int) -> Fields:
+        """Returns the fields after steps first .. first + n_steps - 1; the argument is left as it was."""
+
+
+class YeeStep(Tree):
+    """A flow (fields, t, dt) -> fields, and `advance` that runs many steps in the chosen engine.
+
+    Gradients always go through the reference flows: `rollout` calls `advance` only where none is asked for.
+    """
+
+    faraday: Faraday
+    ampere: Ampere
+    probe: Probe
+    engine: str
+    reason: str
+
+    @property
+    def reversible(self) -> bool:
+        return self.splitting.reversible
+
+    @property
+    def irreversible(self) -> list[str]:
+        """Names of the flows that -dt does not undo."""
+        return self.splitting.irreversible
+
+    @functools.cached_property
+    def splitting(self) -> Splitting:
+        """The reference."""
+        return Splitting(flows={"H": self.faraday, "E": self.ampere, "P": self.probe}, order="HEP")
+
+    @functools.cached_property
+    def _prepared(self) -> dict[tuple[float, torch.dtype], Engine]:
+        return {}
+
+    def __call__(self, fields: Fields, t: float, dt: float) -> Fields:
+        return self.splitting(fields, t, dt)
+
+    def advance(self, fields: Fields, t: float, dt: float, n_steps: int) -> Fields:
+        """Returns the fields n_steps later, without a gradient; the argument is left as it was."""
+        first = step_index(t, dt)
+        if self.probe.probes.weights.shape[0]:
+            check_capacity(fields, first + n_steps)
+        with torch.no_grad():
+            if self.engine == "reference":
+                for index in range(first, first + n_steps):
+                    fields = self.splitting(fields, index * dt, dt)
+                return fields
+            key = (dt, fields.electric.dtype)
+            if key not in self._prepared:
+                self._prepared[key] = self._prepare(fields, dt)
+            return self._prepared[key].advance(fields, first, n_steps)
+
+    def _prepare(self, fields: Fields, dt: float) -> Engine:
+        if self.engine == "triton":
+            from elec.fdtd.triton import TritonEngine
+
+            return TritonEngine(self, fields, dt)
+        from elec.fdtd.cpu import NumbaEngine
+
+        return NumbaEngine(self, fields, dt)
+
+    def start(self, n_samples: int = 0) -> Fields:
+        """Returns fields at rest with room for n_samples steps of the probes."""
+        absorber, monitors = self.ampere.absorber, self.probe.monitors
+        permittivity = self.ampere.media.permittivity
+        return zero_fields(
+            permittivity.shape[1:],
+            layers=absorber.layers if absorber is not None else ((0, 0), (0, 0), (0, 0)),
+            n_probes=self.probe.probes.weights.shape[0],
+            n_samples=n_samples,
+            n_frequencies=monitors.n_frequencies,
+            n_points=monitors.n_points,
+            dtype=permittivity.dtype,
+            device=permittivity.device,
+        )
+
+
+def yee_step(
+    grid: Grid,
+    media: Media,
+    *,
+    absorber: Absorber | None = None,
+    sources: Sequence[EdgeSource] = (),
+    probes: Sequence[Probes] = (),
+    monitors: Monitors | None = None,
+    engine: str = "auto",
+) -> YeeStep:
+    """Returns the step on a grid; precision and device are those of the media.
+
+    engine: "auto", "reference", "numba" (CPU) or "triton" (CUDA, or the CPU under TRITON_INTERPRET=1).
+
+    Raises InputError for a source on metal, a probe or monitor outside the grid, an engine that cannot serve.
+    """
+    media = _hold_fields(media, sources)
+    device = media.permittivity.device
+    available = {
+        "reference": lambda: None,
+        "numba": lambda: _numba_cannot(media.permittivity),
+        "triton": lambda: _triton_cannot(media.permittivity),
+    }
+    chosen, reason = choose_engine(engine, device=device, available=available)
+    logger.info("FDTD engine %s: %s", chosen, reason)
+    monitors = monitors if monitors is not None else Monitors()
+    joined = join_probes(probes)
+    _check_places(media, joined, monitors)
+    absorber = tree.to(absorber, device=device)
+    spacing = [grid.spacing(axis).to(device) for axis in range(3)]
+    dual = [grid.dual_spacing(axis).to(device) for axis in range(3)]
+    return YeeStep(
+        faraday=Faraday(
+            permeability=media.permeability, spacing=(spacing[0], spacing[1], spacing[2]), absorber=absorber
+        ),
+        ampere=Ampere(media=media, spacing=(dual[0], dual[1], dual[2]), absorber=absorber, sources=tuple(sources)),
+        probe=Probe(probes=tree.to(joined, device=device), monitors=monitors),
+        engine=chosen,
+        reason=reason,
+    )
+
+
+def _hold_fields(media: Media, sources: Sequence[EdgeSource]) -> Media:
+    """Marks the edges of held fields as metal, and refuses currents on metal, where they would do nothing."""
+    metal = media.metal
+    for source in sources:
+        index = tuple(part.to(metal.device) for part in source.edges.unbind(1))
+        if source.kind == "current" and bool(metal[index].any()):
+            raise InputError(
+                "a current source lies on metal or on the outer wall "
+                f"(edges {source.edges[metal[index].cpu()].tolist()} as component, node); move it off the metal"
+            )
+    for source in sources:
+        if source.kind == "field":
+            index = tuple(part.to(metal.device) for part in source.edges.unbind(1))
+            metal = metal.index_put(index, torch.ones((), dtype=torch.bool, device=metal.device))
+    return tree.replace(media, metal=metal)
+
+
+def _check_places(media: Media, probes: Probes, monitors: Monitors) -> None:
+    nodes = torch.tensor(media.metal.shape[1:])
+    if probes.edges.numel() and not bool(((probes.edges[:, 1:] >= 0) & (probes.edges[:, 1:] < nodes)).all()):
+        raise InputError(f"a probe lies outside the {nodes.tolist()} nodes of the grid: {probes.edges.tolist()}")
+    for box in monitors.boxes:
+        if any(high > size for high, size in zip(box.high, nodes.tolist(), strict=True)):
+            raise InputError(f"the monitor's box up to node {box.high} leaves the grid of {nodes.tolist()} nodes")
+
+
+def _numba_cannot(like: Tensor) -> str | None:
+    if like.device.type != "cpu":
+        return f"it runs on the CPU and the fields are on {like.device}"
+    return _wrong_precision(like)
+
+
+def _triton_cannot(like: Tensor) -> str | None:
+    import importlib.util
+    import os
+
+    if importlib.util.find_spec("triton") is None:
+        return "the package triton is not installed (pip install 'mindsci[interpret]', or a CUDA build of torch)"
+    if like.device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        return f"it needs a CUDA device and the fields are on {like.device}"
+    return _wrong_precision(like)
+
+
+def _wrong_precision(like: Tensor) -> str | None:
+    if like.dtype not in (torch.float32, torch.float64):
+        return f"it computes in float32 or float64, not in {str(like.dtype).removeprefix('torch.')}"
+    return None
+
+
+def engine_note(step: YeeStep) -> str:
+    """Returns one line for a log: the engine and why."""
+    return f"engine: {step.engine} ({step.reason})"

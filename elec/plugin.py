@@ -1,0 +1,11 @@
+"""What `elec` adds to the core, and nothing else."""
+
+from mindsci.plugins import Plugin
+
+plugin = Plugin(
+    name="elec",
+    summary="electromagnetics: CAD geometry, FDTD, S-parameters",
+    tasks={"antenna": "elec.case:AntennaCase"},
+    benchmarks={"fdtd": "elec.bench:fdtd"},
+    validations={"cavity": "elec.validate:cavity", "inverted_f": "elec.validate:inverted_f"},
+)
