@@ -1,0 +1,138 @@
+"""The case of task "sponge/md": a system, a potential, a minimisation and stages of dynamics."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+
+from mindsci import hub
+from mindsci.config import Case, InputFile, Quantity, Table
+from mindsci.runs import Run
+from sponge.builders import from_file, from_smiles
+from sponge.dynamics import Forces, OrnsteinUhlenbeck, langevin, velocity_verlet
+from sponge.potentials.loading import load_potential
+from sponge.simulation import simulate
+from sponge.system import System
+
+
+class SystemTable(Table):
+    """`[system]`: what is simulated, by SMILES string or from a structure file."""
+
+    smiles: str | None = None
+    file: InputFile | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.smiles is None) == (self.file is None):
+            raise ValueError('give one of smiles = "CCO" and file = "structure.pdb"')
+        return self
+
+
+class PotentialTable(Table):
+    """`[potential]`: a pretrained card by name, or the model.toml of a training run with its weights beside."""
+
+    pretrained: str | None = None
+    model: InputFile | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.pretrained is None) == (self.model is None):
+            raise ValueError('give one of pretrained = "schnet_ethanol" and model = "runs/training/model.toml"')
+        return self
+
+
+class MinimiseTable(Table):
+    """`[minimise]`: relax the system first; left out, it starts as it was built."""
+
+    max_force: Quantity("eV/angstrom") = "0.01 eV/angstrom"
+    max_steps: int = Field(default=2000, ge=1)
+
+
+class _Stage(Table):
+    n_steps: int = Field(ge=1)
+    dt: Quantity("fs")
+    momenta: Literal["keep", "draw"] | None = None
+    """draw: from the Maxwell-Boltzmann distribution; by default only for the first stage of a system at rest"""
+
+    @model_validator(mode="after")
+    def _forward_in_time(self) -> Self:
+        if not self.dt > 0:
+            raise ValueError(f'dt = {self.dt} fs; use a positive one, such as "0.5 fs"')
+        return self
+
+
+class LangevinStage(_Stage):
+    """A stage at constant temperature, BAOAB."""
+
+    kind: Literal["langevin"]
+    temperature: Quantity("K")
+    friction: Quantity("1/fs") = "0.01 / fs"
+
+    @model_validator(mode="after")
+    def _physical(self) -> Self:
+        if self.temperature < 0 or self.friction < 0:
+            raise ValueError(
+                f"temperature = {self.temperature} K, friction = {self.friction} / fs; neither is negative"
+            )
+        return self
+
+    def integrator(self, forces: Forces, system: System, seed: int) -> object:
+        """Returns the flow of one step."""
+        thermostat = OrnsteinUhlenbeck.of(system, temperature=self.temperature, friction=self.friction, seed=seed)
+        return langevin(forces, thermostat)
+
+
+class NVEStage(_Stage):
+    """A stage at constant energy, BAB; its temperature serves to draw momenta, if they are drawn."""
+
+    kind: Literal["nve"]
+    temperature: Quantity("K") | None = None
+
+    def integrator(self, forces: Forces, system: System, seed: int) -> object:
+        """Returns the flow of one step."""
+        return velocity_verlet(forces)
+
+
+Stage = Annotated[LangevinStage | NVEStage, Field(discriminator="kind")]
+
+
+class OutputTable(Table):
+    """`[output]`: a frame is kept after every so many steps of a stage."""
+
+    every: int = Field(default=10, ge=1)
+
+
+class MolecularDynamicsCase(Case):
+    """The whole case file."""
+
+    system: SystemTable
+    potential: PotentialTable
+    minimise: MinimiseTable | None = None
+    stages: list[Stage] = Field(min_length=1)
+    output: OutputTable = OutputTable()
+    precision: Literal["float32", "float64"] = "float32"
+
+    @model_validator(mode="after")
+    def _momenta_have_a_temperature(self) -> Self:
+        for number, stage in enumerate(self.stages):
+            if stage.momenta == "draw" and stage.temperature is None:
+                raise ValueError(f'stages.{number}: momenta = "draw" needs a temperature, such as "300 K"')
+        return self
+
+    def run(self, run: Run) -> None:
+        """Simulates, and writes the trajectory, energies, a picture and the figures of the run."""
+        dtype = getattr(torch, self.precision)
+        if self.system.smiles is not None:
+            system = from_smiles(self.system.smiles, seed=self.seed, dtype=dtype)
+        else:
+            system = from_file(self.system.file, dtype=dtype)  # type: ignore[arg-type]
+        potential = load_potential(
+            pretrained=self.potential.pretrained, model=self.potential.model, device=run.device, dtype=dtype
+        )
+        if self.potential.pretrained is not None:
+            domain = hub.find_card(hub.PretrainedCard, self.potential.pretrained).domain
+            limits = "".join(f"; {name} {limit}" for name, limit in domain.limits.items())
+            run.log(f"{self.potential.pretrained} is made for: {domain.description}{limits}")
+        simulate(self, run, system, potential)

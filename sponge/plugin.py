@@ -1,0 +1,16 @@
+"""What `sponge` adds to the core, and nothing else."""
+
+from mindsci.plugins import Plugin
+
+plugin = Plugin(
+    name="sponge",
+    summary="molecular dynamics with learned and classical potentials",
+    tasks={"train": "sponge.tasks:TrainPotentialCase", "md": "sponge.case:MolecularDynamicsCase"},
+    models={
+        "schnet": "sponge.potentials.schnet:SchNet",
+        "lennard_jones": "sponge.potentials.lennard_jones:LennardJones",
+    },
+    readers={"rmd17": "sponge.data.rmd17:read"},
+    validations={"nve": "sponge.validate:nve", "ethanol": "sponge.validate:ethanol"},
+    benchmarks={"schnet_forces": "sponge.benchmark:schnet_forces"},
+)

@@ -1,0 +1,140 @@
+"""SchNet: continuous-filter convolutions over interatomic distances [Schutt2017; Schutt2018]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from mindsci.errors import InputError
+from sponge.neighbors import Pairs, displacements
+from sponge.potentials.convolution import filter_convolution
+from sponge.potentials.potential import Potential
+from sponge.system import System
+
+
+class ShiftedSoftplus(nn.Module):
+    """ln(e^x / 2 + 1/2): infinitely differentiable and zero at zero [Schutt2017]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Beyond the threshold torch returns x itself; at 40 the difference is below float64 rounding.
+        return softplus(x, threshold=40.0) - math.log(2.0)
+
+
+class SchNet(Potential):
+    """SchNet [Schutt2017, fig. 2] with a cosine cutoff, reference energies per element and a scale.
+
+    Energy of a system: sum over its atoms of scale * readout(features) + reference[element] [eV].
+
+    Args:
+        elements: atomic numbers or symbols that the potential is trained on.
+        features, interactions, gaussians: width of the features, number of interaction blocks, number of
+            Gaussians that expand a distance.
+        cutoff: no interaction beyond it [angstrom].
+    """
+
+    reference: Tensor
+    scale: Tensor
+    element_index: Tensor
+    centers: Tensor
+
+    def __init__(
+        self,
+        *,
+        elements: Sequence[int | str],
+        features: int = 128,
+        interactions: int = 6,
+        gaussians: int = 50,
+        cutoff: float = 5.0,
+    ) -> None:
+        super().__init__()
+        if not cutoff > 0 or gaussians < 2 or features < 2 or interactions < 1:
+            raise InputError(
+                f"SchNet with cutoff = {cutoff} angstrom, gaussians = {gaussians}, features = {features}, "
+                f"interactions = {interactions}: use a positive cutoff, 2 gaussians, 2 features, 1 interaction or more"
+            )
+        self.elements = _atomic_numbers(elements)
+        self.config = {
+            "elements": list(elements),
+            "features": features,
+            "interactions": interactions,
+            "gaussians": gaussians,
+            "cutoff": cutoff,
+        }
+        self.cutoff = float(cutoff)
+        self.embedding = nn.Embedding(len(self.elements), features)
+        self.interactions = nn.ModuleList(Interaction(features, gaussians) for _ in range(interactions))
+        self.readout = nn.Sequential(nn.Linear(features, features // 2), ShiftedSoftplus(), nn.Linear(features // 2, 1))
+        index = torch.full((max(self.elements) + 1,), -1)
+        index[list(self.elements)] = torch.arange(len(self.elements))
+        self.register_buffer("element_index", index, persistent=False)
+        self.register_buffer("centers", torch.linspace(0.0, self.cutoff, gaussians), persistent=False)
+        self.register_buffer("reference", torch.zeros(len(self.elements), dtype=torch.float64))
+        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+        self.reset()
+
+    def reset(self) -> None:
+        """Draws new weights: Xavier uniform for the dense layers, zero biases."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def set_scales(self, *, reference: Float[Tensor, " elements"], scale: float) -> None:
+        """Sets the reference energy of each element, in the order of `elements`, and the scale [eV]."""
+        self.reference.copy_(reference)
+        self.scale.fill_(scale)
+
+    def forward(self, system: System, pairs: Pairs) -> Float[Tensor, " systems"]:
+        distances = torch.linalg.vector_norm(displacements(system, pairs), dim=-1)
+        expanded = self.expand(distances)
+        envelope = cosine_cutoff(distances, self.cutoff)[:, None]
+        kinds = self.element_index[system.atomic_numbers]
+        x = self.embedding(kinds)
+        for interaction in self.interactions:
+            x = x + interaction(x, expanded, envelope, pairs)
+        # Reference energies are thousands of eV: the sum is taken in float64 whatever the dtype of the model.
+        atomic = self.readout(x)[:, 0].double() * self.scale.double() + self.reference.double()[kinds]
+        return system.sum_over_atoms(atomic)
+
+    def expand(self, distances: Float[Tensor, " pairs"]) -> Float[Tensor, "pairs gaussians"]:
+        """Returns exp(-(d - mu_k)^2 / (2 width^2)), with centres one width apart from 0 to the cutoff [Schutt2017]."""
+        width = self.cutoff / (len(self.centers) - 1)
+        return torch.exp(-0.5 * ((distances[:, None] - self.centers) / width) ** 2)
+
+
+class Interaction(nn.Module):
+    """Atom-wise layers around a continuous-filter convolution [Schutt2017, fig. 2]."""
+
+    def __init__(self, features: int, gaussians: int) -> None:
+        super().__init__()
+        self.filter = nn.Sequential(nn.Linear(gaussians, features), ShiftedSoftplus(), nn.Linear(features, features))
+        self.before = nn.Linear(features, features, bias=False)
+        self.after = nn.Sequential(nn.Linear(features, features), ShiftedSoftplus(), nn.Linear(features, features))
+
+    def forward(self, x: Tensor, expanded: Tensor, envelope: Tensor, pairs: Pairs) -> Tensor:
+        # The filter depends on the distance alone: one evaluation serves both directions of a pair.
+        filters = self.filter(expanded) * envelope
+        return self.after(filter_convolution(self.before(x), filters, pairs.i, pairs.j))
+
+
+def cosine_cutoff(distances: Float[Tensor, " pairs"], cutoff: float) -> Float[Tensor, " pairs"]:
+    """Returns (1 + cos(pi d / cutoff)) / 2 inside the cutoff and 0 beyond [Behler2007]: C1 at the cutoff."""
+    inside = 0.5 * (1.0 + torch.cos(distances * (math.pi / cutoff)))
+    return torch.where(distances < cutoff, inside, 0.0)
+
+
+def _atomic_numbers(elements: Sequence[int | str]) -> tuple[int, ...]:
+    from ase.data import atomic_numbers, chemical_symbols
+
+    unknown = [
+        e for e in elements if (e not in atomic_numbers if isinstance(e, str) else not 0 < e < len(chemical_symbols))
+    ]
+    if unknown or not elements:
+        raise InputError(f'elements = {list(elements)}: write chemical symbols such as ["H", "C", "O"]')
+    return tuple(sorted({atomic_numbers[e] if isinstance(e, str) else int(e) for e in elements}))

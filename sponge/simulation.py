@@ -1,0 +1,229 @@
+"""The run of a molecular dynamics case: minimise, then stage after stage in chunks that can be interrupted."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import torch
+
+import mindsci
+from mindsci import tree
+from mindsci.errors import InputError
+from mindsci.runs import Run, chunks
+from mindsci.solvers import rollout
+from sponge import reporting, trajectory
+from sponge.dynamics import Forces, maxwell_boltzmann, minimise
+from sponge.potentials.potential import Potential
+from sponge.system import System, to_ase
+from sponge.threads import suited_threads
+from sponge.trajectory import Journal, Topology
+
+if TYPE_CHECKING:
+    from sponge.case import MolecularDynamicsCase
+
+JOURNAL = "trajectory.journal"
+CHUNK = 100
+"""steps, at least, between two looks at the world"""
+SAVE_EVERY = 2.0
+"""seconds between two restarts; when they are written does not change what is computed"""
+HOTTEST = 1e5
+"""[K]; no condensed or gaseous molecular matter is that hot: the integration has blown up"""
+STATE = ("positions", "momenta", "forces", "energy", "masses", "cell")
+
+
+def simulate(case: MolecularDynamicsCase, run: Run, system: System, potential: Potential) -> None:
+    """Runs the case in its folder; a run that is resumed goes on where its restart is."""
+    system = tree.to(system, device=run.device)
+    with suited_threads(system):
+        Simulation(case, run, system, potential).finish()
+
+
+class Simulation:
+    """One system on its way through the stages of a case: its state, and where it is."""
+
+    def __init__(self, case: MolecularDynamicsCase, run: Run, system: System, potential: Potential) -> None:
+        self.case, self.run = case, run
+        self.forces = Forces.of(potential, system)
+        self.system = system
+        self.stage, self.done, self.n_frames = 0, 0, 0
+        """stage, its steps taken, frames in the journal"""
+        self.journal = Journal(run.path(JOURNAL), Topology.of(system), system.positions.cpu().numpy().dtype)
+        self._saved = time.monotonic()
+        self._simulated, self._began = 0.0, 0.0
+
+    def finish(self) -> None:
+        """Does what remains of the case and writes its results."""
+        restart = self.run.load_restart()
+        if restart is not None and restart[1]["complete"]:
+            self.run.log(f"'{self.run.folder}' is complete already; nothing is left to do")
+            return
+        if restart is not None:
+            self._restore(*restart)
+        else:
+            self.journal.begin(0)
+            self._relax()
+            self._save()
+        total = sum(stage.n_steps for stage in self.case.stages)
+        with self.run.progress(total, "dynamics", unit="steps", done=self._step()) as bar:
+            for number in range(self.stage, len(self.case.stages)):
+                self._run_stage(number, bar)
+        self._save()
+        self._export()
+        self.run.results(reporting.figures(self.case.stages, self.journal.read(), self.system.n_atoms))
+        self._save(complete=True)
+        self.journal.path.unlink()
+
+    def _restore(self, tensors: dict[str, torch.Tensor], where: dict[str, Any]) -> None:
+        self.system = tree.replace(self.system, **{name: tensors[name].to(self.run.device) for name in STATE})
+        self.stage, self.done, self.n_frames = where["stage"], where["done"], where["frames"]
+        self.journal.begin(self.n_frames)
+        self.run.log(f"continuing at step {self.done} of stage {self.stage}, with {self.n_frames} frames kept")
+
+    def _save(self, *, complete: bool = False) -> None:
+        state = {name: getattr(self.system, name) for name in STATE}
+        where = {"stage": self.stage, "done": self.done, "frames": self.n_frames, "complete": complete}
+        self.run.save_restart(state, where)
+        self._saved = time.monotonic()
+
+    def _relax(self) -> None:
+        """Minimises the energy if the case asks for it, and always sets the first forces."""
+        asked = self.case.minimise
+        with torch.no_grad():
+            self.system = self.forces(self.system)
+        if asked is None:
+            return
+        before = float(self.system.energy[0])
+        found = minimise(self.forces, self.system, max_force=asked.max_force, max_steps=asked.max_steps)
+        self.system = found.system
+        self.run.log(
+            f"minimised in {found.n_steps} steps: energy {before:.6f} -> {float(self.system.energy[0]):.6f} eV, "
+            f"largest force {found.max_force:.2e} eV/angstrom"
+        )
+        self._write_structure("minimised.xyz")
+
+    def _write_structure(self, name: str) -> None:
+        from ase.io import write
+
+        with self.run.writing(name) as temporary:
+            write(temporary, to_ase(self.system), format="extxyz")
+
+    def _run_stage(self, number: int, bar: Any) -> None:
+        stage = self.case.stages[number]
+        # Stages draw from separate streams, and a resumed stage from the one it began with.
+        seed = (self.case.seed << 16) + number
+        if number != self.stage:
+            self.stage, self.done = number, 0
+        if self.done == 0:
+            self._begin_stage(stage, seed)
+        integrator = stage.integrator(self.forces, self.system, seed)
+        self.run.log(f"stage {number}: {stage.kind}, {stage.n_steps} steps of {stage.dt:g} fs")
+        self._simulated, self._began = 0.0, time.monotonic()
+        for first, count in chunks(self.done, stage.n_steps, self._chunk()):
+            self.system, seen = rollout(
+                integrator,
+                self.system,
+                n_steps=count,
+                dt=stage.dt,
+                start=first,
+                observe=_observe,
+                every=self.case.output.every,
+            )
+            self._take(first, count, seen)
+            self._simulated += count * stage.dt
+            bar.advance(count, **self._shown())
+            self._between_chunks()
+
+    def _begin_stage(self, stage: Any, seed: int) -> None:
+        """Draws momenta where they are asked for, or where a first stage would start at rest."""
+        at_rest = not bool(self.system.momenta.any())
+        draws = stage.momenta == "draw" or (stage.momenta is None and self.stage == 0 and at_rest)
+        if draws:
+            if stage.temperature is None:
+                raise InputError(
+                    f'stages.{self.stage}: the system is at rest; add temperature = "300 K" to draw momenta, '
+                    'or momenta = "keep" to start from rest'
+                )
+            self.system = maxwell_boltzmann(self.system, temperature=stage.temperature, seed=seed)
+        if self._step() == 0:
+            self._record(tree.map(lambda leaf: leaf[None], _observe(self.system)), numpy.zeros(1, dtype=numpy.int64))
+
+    def _chunk(self) -> int:
+        """Steps between two looks at the world: a multiple of `every`, so that frames fall on the same steps."""
+        every = self.case.output.every
+        return every * -(-CHUNK // every)
+
+    def _take(self, first: int, count: int, seen: Any) -> None:
+        """Keeps the frames of a chunk, once it is known to be sound."""
+        every = self.case.output.every
+        self.done = first + count
+        frames = count // every
+        energies = [self.system.energy] if seen is None else [self.system.energy, seen["potential"]]
+        self._check_sound(all(bool(energy.isfinite().all()) for energy in energies))
+        if frames:
+            self._record(seen, self._step() - count + every * numpy.arange(1, frames + 1))
+            self._check_sound(bool((self.journal.read()["temperature"][-frames:] < HOTTEST).all()))
+
+    def _record(self, seen: dict[str, torch.Tensor], steps: Any) -> None:
+        velocities = seen["momenta"] / self.system.masses[:, None]
+        self.n_frames += self.journal.append(
+            {
+                "step": steps,
+                "time": self._time_before() + (steps - self._steps_before()) * self.case.stages[self.stage].dt,
+                "stage": numpy.full(len(steps), self.stage),
+                "potential": seen["potential"][:, 0].cpu().numpy(),
+                "positions": seen["positions"].cpu().numpy(),
+                "velocities": velocities.cpu().numpy(),
+            }
+        )
+
+    def _check_sound(self, sound: bool) -> None:
+        """Raises InputError where the integration has blown up; the frames until then are kept."""
+        if sound:
+            return
+        self._export()
+        stage = self.case.stages[self.stage]
+        raise InputError(
+            f"stages.{self.stage}: the dynamics blew up before step {self.done} (the energy is not finite, or the "
+            f"temperature above {HOTTEST:g} K); use a dt below {stage.dt:g} fs, or start from a minimised structure. "
+            f"The frames until then are in '{self.run.folder}'"
+        )
+
+    def _between_chunks(self) -> None:
+        if self.run.stop_requested:
+            self._save()
+            self._export()
+            self.run.stop()
+        if time.monotonic() - self._saved > SAVE_EVERY:
+            self._save()
+
+    def _steps_before(self) -> int:
+        return sum(stage.n_steps for stage in self.case.stages[: self.stage])
+
+    def _time_before(self) -> float:
+        return sum(stage.n_steps * stage.dt for stage in self.case.stages[: self.stage])
+
+    def _step(self) -> int:
+        return self._steps_before() + self.done
+
+    def _shown(self) -> dict[str, Any]:
+        per_day = self._simulated * 1e-6 / max(time.monotonic() - self._began, 1e-9) * 86400
+        shown: dict[str, Any] = {"ns/day": per_day}
+        if self.n_frames:
+            shown["T/K"] = float(self.journal.read()["temperature"][-1])
+        return shown
+
+    def _export(self) -> None:
+        """Writes the formats that other programs read from the journal."""
+        frames, topology = self.journal.read(), self.journal.topology
+        path = self.run.path
+        trajectory.write_h5md(path("trajectory.h5"), frames, topology, creator_version=mindsci.__version__)
+        trajectory.write_extxyz(path("trajectory.extxyz"), frames, topology)
+        trajectory.write_energies(path("energies.csv"), frames)
+        with self.run.writing("energies.png") as temporary:
+            reporting.plot(temporary, self.case.stages, frames)
+
+
+def _observe(system: System) -> dict[str, torch.Tensor]:
+    return {"positions": system.positions, "momenta": system.momenta, "potential": system.energy}

@@ -1,0 +1,216 @@
+"""Trajectories: a journal while a run goes on, H5MD and extended XYZ when it ends or stops.
+
+The journal is a file of records of one size. It is appended to and cut back to a number of records, so that a
+run that was killed continues from its restart to the same bits; the formats that other programs read are
+written from it, whole, beside and renamed.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from mindsci import units
+from mindsci.errors import StorageError
+from mindsci.files import storage_errors, writing
+from mindsci.tree import Tree
+from sponge.system import System
+
+ROWS = 1000
+"""records converted in one go"""
+
+
+class Topology(Tree):
+    """What does not change along a trajectory."""
+
+    atomic_numbers: NDArray[Any]
+    masses: NDArray[Any]
+    cell: NDArray[Any]
+    periodic: tuple[bool, bool, bool]
+
+    @classmethod
+    def of(cls, system: System) -> Topology:
+        """Returns the topology of a single system."""
+        return cls(
+            atomic_numbers=system.atomic_numbers.cpu().numpy(),
+            masses=system.masses.cpu().double().numpy(),
+            cell=system.cell[0].cpu().double().numpy(),
+            periodic=system.periodic,
+        )
+
+
+class Journal:
+    """A file of frames: step, time [fs], stage, energies [eV], temperature [K], positions and velocities."""
+
+    def __init__(self, path: Path, topology: Topology, dtype: Any) -> None:
+        self.path, self.topology = path, topology
+        shape = (len(topology.atomic_numbers), 3)
+        self.record = numpy.dtype(
+            [
+                ("step", numpy.int64),
+                ("time", numpy.float64),
+                ("stage", numpy.int64),
+                ("potential", numpy.float64),
+                ("kinetic", numpy.float64),
+                ("temperature", numpy.float64),
+                ("positions", dtype, shape),
+                ("velocities", dtype, shape),
+            ]
+        )
+
+    def begin(self, n_frames: int) -> None:
+        """Keeps the first n_frames, which a restart has seen, and drops the rest.
+
+        Raises StorageError where fewer are there: the run cannot be continued.
+        """
+        size = n_frames * self.record.itemsize
+        if n_frames and (not self.path.exists() or self.path.stat().st_size < size):
+            raise StorageError(f"'{self.path}' is missing or cut short; start the run anew in another folder")
+        with storage_errors(self.path), self.path.open("ab") as file:
+            file.truncate(size)
+
+    def append(self, frames: dict[str, Any]) -> int:
+        """Adds frames, one array of rows for each field, and returns how many; they are on disk when it returns."""
+        rows = numpy.empty(len(frames["step"]), dtype=self.record)
+        positions, velocities = frames["positions"], frames["velocities"]
+        kinetic, temperature = thermal_state(velocities, self.topology.masses)
+        for name in ("step", "time", "stage", "potential"):
+            rows[name] = frames[name]
+        rows["positions"], rows["velocities"] = positions, velocities
+        rows["kinetic"], rows["temperature"] = kinetic, temperature
+        with storage_errors(self.path), self.path.open("ab") as file:
+            file.write(rows.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        return len(rows)
+
+    def read(self) -> NDArray[Any]:
+        """Returns the frames, mapped from the disk."""
+        if self.path.stat().st_size == 0:
+            return numpy.empty(0, dtype=self.record)
+        return numpy.memmap(self.path, dtype=self.record, mode="r")
+
+
+def thermal_state(velocities: NDArray[Any], masses: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Returns kinetic energy [eV] and temperature [K] of frames of velocities [angstrom/fs].
+
+    The temperature is that of the motion about the centre of mass, with 3 N - 3 degrees of freedom: right in a
+    thermostat that lets the centre diffuse and in NVE, where it moves on for ever.
+    """
+    velocities = velocities.astype(numpy.float64)
+    weights = masses[None, :, None]
+    kinetic = 0.5 * (weights * velocities**2).sum((1, 2)) / units.ACCELERATION
+    centre = (weights * velocities).sum(1) / masses.sum()
+    internal = kinetic - 0.5 * masses.sum() * (centre**2).sum(-1) / units.ACCELERATION
+    freedom = max(3 * len(masses) - 3, 1)
+    return kinetic, 2.0 * internal / (freedom * units.BOLTZMANN_EV)
+
+
+def write_h5md(path: Path, frames: NDArray[Any], topology: Topology, *, creator_version: str) -> None:
+    """Writes an H5MD 1.1 file [deBuyl2014]: positions, velocities and observables with their units.
+
+    The file is made in memory and written whole: HDF5 crashes where a disk fills up under it.
+    """
+    import h5py
+
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+        _fill_h5md(file, frames, topology, creator_version)
+        file.flush()
+        image = file.id.get_file_image()
+    with writing(path) as temporary:
+        temporary.write_bytes(image)
+
+
+def _fill_h5md(file: Any, frames: NDArray[Any], topology: Topology, creator_version: str) -> None:
+    _write_header(file, creator_version)
+    atoms = file.create_group("particles/atoms")
+    box = atoms.create_group("box")
+    box.attrs["dimension"] = 3
+    box.attrs["boundary"] = numpy.array(["periodic" if axis else "none" for axis in topology.periodic], dtype="S8")
+    if any(topology.periodic):
+        box.create_dataset("edges", data=topology.cell).attrs["unit"] = "Angstrom"
+    atoms.create_dataset("species", data=topology.atomic_numbers.astype(numpy.int32))
+    atoms.create_dataset("mass", data=topology.masses).attrs["unit"] = "u"
+    position = _write_element(atoms, "position", "Angstrom", frames, "positions")
+    _write_element(atoms, "velocity", "Angstrom fs-1", frames, "velocities", position)
+    observables = file.create_group("observables")
+    _write_element(observables, "potential_energy", "eV", frames, "potential", position)
+    _write_element(observables, "kinetic_energy", "eV", frames, "kinetic", position)
+    _write_element(observables, "temperature", "K", frames, "temperature", position)
+
+
+def _write_header(file: Any, creator_version: str) -> None:
+    header = file.create_group("h5md")
+    header.attrs["version"] = numpy.array([1, 1], dtype=numpy.int32)
+    # The format asks for an author; a run knows only the program.
+    header.create_group("author").attrs["name"] = "mindsci"
+    creator = header.create_group("creator")
+    creator.attrs["name"] = "mindsci sponge"
+    creator.attrs["version"] = creator_version
+    header.create_group("modules/units").attrs["version"] = numpy.array([1, 0], dtype=numpy.int32)
+
+
+def _write_element(parent: Any, name: str, unit: str, frames: NDArray[Any], field: str, like: Any = None) -> Any:
+    """A time-dependent element; elements that are sampled together share `step` and `time` by hard links."""
+    group = parent.create_group(name)
+    shape, kind = frames.dtype[field].shape, frames.dtype[field].base
+    chunk = (max(1, min(len(frames), 2**18 // max(1, int(numpy.prod(shape))))), *shape)
+    values = group.create_dataset("value", shape=(len(frames), *shape), dtype=kind, chunks=chunk)
+    values.attrs["unit"] = unit
+    for first, rows in _pieces(frames):
+        values[first : first + len(rows)] = rows[field]
+    if like is None:
+        group.create_dataset("step", data=frames["step"])
+        group.create_dataset("time", data=frames["time"]).attrs["unit"] = "fs"
+    else:
+        group["step"], group["time"] = like["step"], like["time"]
+    return group
+
+
+def write_extxyz(path: Path, frames: NDArray[Any], topology: Topology) -> None:
+    """Writes an extended XYZ file that ASE reads, momenta and potential energy included."""
+    import ase
+    from ase import units as ase_units
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.io.extxyz import write_extxyz as write_frames
+
+    with writing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for _, rows in _pieces(frames):
+            images = []
+            for row in rows:
+                atoms = ase.Atoms(
+                    numbers=topology.atomic_numbers,
+                    positions=row["positions"],
+                    masses=topology.masses,
+                    cell=topology.cell,
+                    pbc=topology.periodic,
+                    info={"step": int(row["step"]), "time_fs": float(row["time"]), "stage": int(row["stage"])},
+                )
+                atoms.set_momenta(topology.masses[:, None] * row["velocities"] / ase_units.fs)
+                atoms.calc = SinglePointCalculator(atoms, energy=float(row["potential"]))
+                images.append(atoms)
+            write_frames(file, images)
+
+
+def write_energies(path: Path, frames: NDArray[Any]) -> None:
+    """Writes a table of energies [eV] and temperature [K]."""
+    with writing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["step", "time_fs", "stage", "potential_eV", "kinetic_eV", "total_eV", "temperature_K"])
+        for _, rows in _pieces(frames):
+            for row in rows:
+                total = row["potential"] + row["kinetic"]
+                values = (row["time"], row["potential"], row["kinetic"], total, row["temperature"])
+                time, *energies = (repr(float(value)) for value in values)
+                table.writerow([int(row["step"]), time, int(row["stage"]), *energies])
+
+
+def _pieces(frames: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    for first in range(0, len(frames), ROWS):
+        yield first, frames[first : first + ROWS]

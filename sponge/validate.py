@@ -1,0 +1,133 @@
+"""Validations of the shipped potential: energy conservation, and its errors on the test frames."""
+
+from __future__ import annotations
+
+import math
+
+import numpy
+import torch
+
+from mindsci import hub
+from mindsci.report import Report, Row
+from mindsci.solvers import rollout
+from sponge.builders import from_smiles
+from sponge.dynamics import Forces, maxwell_boltzmann, minimise, velocity_verlet
+from sponge.potentials.loading import load_potential
+from sponge.potentials.potential import Potential
+from sponge.reporting import drift
+from sponge.system import System, concatenate, kinetic_energy
+from sponge.tasks import PotentialTask
+from sponge.threads import suited_threads
+
+STEPS_FS = (0.25, 0.5, 1.0)
+
+
+def nve(
+    pretrained: str = "schnet_ethanol",
+    smiles: str = "CCO",
+    temperature: float = 300.0,
+    femtoseconds: float = 100.0,
+    trajectories: int = 4,
+) -> Report:
+    """Energy conservation of velocity Verlet: the fluctuation of the total energy falls as dt^2.
+
+    The same starts and the same physical time at dt = 0.25, 0.5 and 1 fs, float64; fluctuation is the root
+    mean square about a straight line. Verlet follows a Hamiltonian that differs from the true one by a term in
+    dt^2 [Hairer2003], so the slope is 2, up to the next term in dt^4: at 1 fs the fastest vibration, of 9 fs,
+    turns by omega dt = 0.7, hence +- 0.15.
+    """
+    potential = load_potential(pretrained=pretrained, dtype=torch.float64)
+    system, forces = _warm_ethanol(potential, smiles, temperature, trajectories)
+    fluctuation, slopes = [], []
+    for dt in STEPS_FS:
+        energy = total_energies(system, forces, dt=dt, n_steps=round(femtoseconds / dt))
+        time = dt * numpy.arange(len(energy))
+        fits = [drift(time, energy[:, k]) for k in range(system.n_systems)]
+        fluctuation.append(math.sqrt(sum(rms**2 for _, rms in fits) / len(fits)))
+        slopes.append(sum(slope for slope, _ in fits) / len(fits))
+    n_atoms = system.n_atoms // system.n_systems
+    rows = [
+        Row(
+            case=f"energy fluctuation at {dt:g} fs, rms",
+            measured=1e3 * rms,
+            unit="meV",
+            extra={"drift, meV/ps/atom": 1e6 * slope / n_atoms},
+        )
+        for dt, rms, slope in zip(STEPS_FS, fluctuation, slopes, strict=True)
+    ]
+    slope = float(numpy.polyfit(numpy.log(STEPS_FS), numpy.log(fluctuation), 1)[0])
+    rows.append(
+        Row(
+            case="slope of log(fluctuation) over log(dt)",
+            measured=slope,
+            reference=2.0,
+            gate="2.0 +- 0.15",
+            ok=abs(slope - 2.0) <= 0.15,
+        )
+    )
+    return Report(name="nve", rows=rows)
+
+
+def _warm_ethanol(potential: Potential, smiles: str, temperature: float, copies: int) -> tuple[System, Forces]:
+    """A batch of copies of the minimised molecule, each with its own momenta."""
+    single = from_smiles(smiles, dtype=torch.float64)
+    relaxed = minimise(Forces.of(potential, single), single, max_force=0.01).system
+    batch = concatenate([relaxed] * copies)
+    forces = Forces.of(potential, batch)
+    with torch.no_grad():
+        warm = forces(maxwell_boltzmann(batch, temperature=temperature, seed=1))
+    return warm, forces
+
+
+def total_energies(system: System, forces: Forces, *, dt: float, n_steps: int) -> numpy.ndarray:
+    """Returns the total energy [eV] of each system after each step of velocity Verlet, (steps, systems)."""
+    with torch.no_grad(), suited_threads(system):
+        _, energy = rollout(
+            velocity_verlet(forces),
+            system,
+            n_steps=n_steps,
+            dt=dt,
+            observe=lambda state: state.energy + kinetic_energy(state),
+        )
+    return energy.cpu().numpy()
+
+
+def ethanol(pretrained: str = "schnet_ethanol", labels: str = "revised", tolerance: float = 0.01) -> Report:
+    """Errors of the shipped SchNet on the 1000 test frames of revised MD17, against the metrics of its card.
+
+    Mean absolute errors, of the energy a molecule and of the force a component. The gate is `tolerance`
+    relative to the card: the same weights on the same frames differ by rounding only.
+    """
+    card = hub.find_card(hub.PretrainedCard, pretrained)
+    stated = {metric.name: metric.value for metric in card.metrics if metric.split == "test"}
+    potential = load_potential(pretrained=pretrained)
+    measured = errors_on_test(potential, card.training.data, labels)
+    rows = []
+    for name in ("energy_mae", "force_mae"):
+        reference = stated.get(name)
+        ok = None if reference is None else abs(measured[name] - reference) <= tolerance * reference
+        rows.append(
+            Row(
+                case=f"{card.name}, {name} on the test frames",
+                measured=measured[name],
+                unit=PotentialTask.units[name],
+                reference=reference,
+                gate=None if reference is None else f"within {100 * tolerance:g} % of the card",
+                ok=ok,
+                extra={"kcal/mol(/angstrom)": measured[f"{name}_kcal"]},
+            )
+        )
+    return Report(name="ethanol", rows=rows)
+
+
+def errors_on_test(potential: Potential, dataset: str, labels: str) -> dict[str, float]:
+    """Returns the mean absolute errors on the test frames of a data set."""
+    data = hub.load_dataset(dataset, labels=labels)
+    task = PotentialTask(potential, data, batch_size=10, energy_weight=0.01, force_weight=1.0)
+    sums: dict[str, float] = {}
+    batches = task.batches("test")
+    for step in range(len(batches)):
+        _, metrics = task.loss(batches.at(step))
+        for name, value in metrics.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * batches.weight(step)
+    return task.summarise({name: total / len(data.test.energy) for name, total in sums.items()})
