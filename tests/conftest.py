@@ -1,0 +1,61 @@
+"""What every test shares: marks by folder, one thread a worker, the mirror of upstream data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import shape_checks
+
+FOLDERS = ("unit", "physics", "gradients", "conformance", "parity", "distributed")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: torch with a thread for every core in each of them only makes them wait on one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+shape_checks.install(Path(__file__).resolve().parents[1])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks each test with the name of its folder."""
+    tests = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(tests).parts[0]
+        if folder in FOLDERS:
+            item.add_marker(folder)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_mirror() -> Path:
+    """The folder of upstream data that MINDSCI_MIRROR names; without one the test is skipped."""
+    mirror = Path(os.environ.get("MINDSCI_MIRROR", ""))
+    if not mirror.name or not mirror.is_dir():
+        pytest.skip("needs upstream data: set MINDSCI_MIRROR to a folder that mirrors it")
+    return mirror
+
+
+@pytest.fixture
+def declare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Declares items as an installed plugin would: `declare(models={"line": "torch.nn:Linear"})`."""
+    from mindsci import plugins
+
+    def add(**items: dict[str, str]) -> None:
+        found = plugins.discover() | {"test": plugins.Plugin(name="test", **items)}
+        monkeypatch.setattr(plugins, "discover", lambda: found)
+
+    return add
+
+
+@pytest.fixture(autouse=True)
+def hub_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps downloads of the tests out of the user's cache folder."""
+    monkeypatch.setenv("MINDSCI_HOME", str(tmp_path_factory.getbasetemp() / "hub_cache"))

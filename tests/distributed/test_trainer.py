@@ -1,0 +1,88 @@
+"""Two processes under torchrun train as one does, and leave the loop together.
+
+One launch serves all tests: starting torch twice takes longer than what it then does. Gradients are averaged in
+another order than one process sums them, so weights agree to rounding (1e-12 after 12 steps) and not to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from distributed_ranks import DOUBLE, KINDS, weights
+from training_tasks import trainer
+
+from mindsci.errors import InputError
+from mindsci.train import Group
+from mindsci.train.metrics import MetricsTable
+
+
+def torchrun(script: str, *arguments: str, processes: int = 2) -> None:
+    tests = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": f"{tests}:{tests.parent}", "OMP_NUM_THREADS": "1"}
+    launch = ["-m", "torch.distributed.run", "--standalone", "--max-restarts=3", f"--nproc-per-node={processes}"]
+    done = subprocess.run(
+        [sys.executable, *launch, str(tests / script), *arguments],
+        env=environment, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of the two processes found."""
+    folder = tmp_path_factory.mktemp("ranks")
+    torchrun("distributed_ranks.py", str(folder))
+    return json.loads((folder / "found.json").read_text())
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("name", ["regression", "springs"])
+def test_two_processes_take_the_steps_of_one(
+    found: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, accumulate: int
+) -> None:
+    monkeypatch.setattr(MetricsTable, "plot", lambda *_: None)
+    alone = trainer(tmp_path, KINDS[name](dtype=torch.float64), **DOUBLE)
+    alone.fit()
+    together = [rank["equality"][f"{name}{accumulate}"] for rank in found]
+    assert together[0]["weights"] == together[1]["weights"]
+    assert together[0]["weights"] == pytest.approx(weights(alone), rel=0, abs=1e-12)
+    assert together[0]["test"] == together[1]["test"] == pytest.approx(alone.evaluate("test"), rel=1e-12)
+    for row, expected in zip(together[0]["rows"], alone.table.rows, strict=True):
+        assert row.pop("split") == expected.pop("split")
+        assert row == pytest.approx(expected, rel=1e-12)
+    assert together[1]["rows"] == []
+
+
+def test_all_processes_stop_when_one_is_asked_to_and_resume_where_they_were(found: list[dict[str, Any]]) -> None:
+    assert [rank["leaving"]["stopped at"] for rank in found] == [8, 8]
+    for rank in found:
+        assert rank["leaving"]["resumed"] == rank["equality"]["springs1"]["weights"]
+
+
+def test_all_processes_report_a_loss_that_is_infinite_on_one(found: list[dict[str, Any]]) -> None:
+    messages = [rank["leaving"]["diverged"] for rank in found]
+    assert messages[0] == messages[1]
+    assert "the loss is not finite (NaN or infinite) at step 9" in messages[0]
+
+
+def test_one_process_alone_writes_the_folder_of_a_case(found: list[dict[str, Any]]) -> None:
+    files = {"best.safetensors", "case.toml", "checkpoints", "log.txt", "metrics.csv", "model.safetensors"}
+    files |= {"model.toml", "provenance.json", "results.json"}
+    assert [set(rank["case"]) for rank in found] == [files, files]
+
+
+def test_all_processes_stop_at_the_wall_time(found: list[dict[str, Any]]) -> None:
+    assert [rank["leaving"]["wall_time"] for rank in found] == [1, 1]
+
+
+def test_a_process_of_several_without_a_group_is_told_to_open_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="process_group"):
+        Group.current()

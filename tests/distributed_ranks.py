@@ -1,0 +1,119 @@
+"""What each process of the distributed tests does; the first one writes what they found as JSON.
+
+Started by torchrun with the folder to write in: see distributed/test_trainer.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from training_tasks import Regression, RegressionCase, Springs, trainer
+
+from mindsci.runs import Interrupted, execute
+from mindsci.train import DivergedError, Group, Trainer, process_group
+from mindsci.train.metrics import MetricsTable
+from mindsci.train.workspace import Quiet
+
+DOUBLE: dict[str, Any] = {"precision": "float64", "steps": 12, "ema_decay": 0.9, "clip_norm": 0.5}
+KINDS = {"regression": Regression, "springs": Springs}
+
+
+def weights(made: Trainer) -> list[float]:
+    return torch.cat([parameter.detach().flatten() for parameter in made.model.parameters()]).tolist()
+
+
+class AsksOnOneRank(Quiet):
+    """One process alone wishes to stop, at its seventh look."""
+
+    def __init__(self, folder: Path, asks: bool) -> None:
+        self.remaining = 7 if asks else 10**9
+        super().__init__(folder)
+
+    @property
+    def stop_requested(self) -> bool:
+        self.remaining -= 1
+        return self.remaining < 0
+
+    @stop_requested.setter
+    def stop_requested(self, value: bool) -> None:
+        assert not value
+
+
+class InfiniteOnOneRank(Regression):
+    """The loss of one process alone becomes infinite at its tenth batch; no gradient shows it to the other."""
+
+    def __init__(self, bad: bool) -> None:
+        super().__init__()
+        self.bad, self.calls = bad, 0
+
+    def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, metrics = super().loss(batch)
+        self.calls += self.model.training
+        return loss + (float("inf") if self.bad and self.calls == 10 else 0.0), metrics
+
+
+def equality(folder: Path) -> dict[str, Any]:
+    """Uneven batches, in 1 or 3 parts a process, of first and second order."""
+    found = {}
+    for name, kind in KINDS.items():
+        for accumulate in (1, 3):
+            made = trainer(folder / f"{name}{accumulate}", kind(dtype=torch.float64), accumulate=accumulate, **DOUBLE)
+            made.fit()
+            found[f"{name}{accumulate}"] = {
+                "weights": weights(made),
+                "rows": made.table.rows,
+                "test": made.evaluate("test"),
+            }
+    return found
+
+
+def leaving(folder: Path, group: Group) -> dict[str, Any]:
+    """How this process leaves when the last one alone wishes to stop, or alone meets a loss that is infinite."""
+    last = group.rank == group.world - 1
+    found: dict[str, Any] = {}
+    run = AsksOnOneRank(folder / "stopped", last)
+    stopped = trainer(folder / "stopped", Springs(dtype=torch.float64), run=run, **DOUBLE)
+    try:
+        stopped.fit()
+    except Interrupted:
+        found["stopped at"] = stopped.standing.step
+    resumed = trainer(folder / "stopped", Springs(dtype=torch.float64), resuming=True, **DOUBLE)
+    resumed.fit()
+    found["resumed"] = weights(resumed)
+    try:
+        trainer(folder / "infinite", InfiniteOnOneRank(last)).fit()
+    except DivergedError as error:
+        found["diverged"] = str(error)
+    found["wall_time"] = trainer(folder / "late", wall_time="1e-9 min").fit().step
+    return found
+
+
+def case(folder: Path) -> list[str]:
+    """Runs a whole case; returns what the folder holds once it is done."""
+    tables = {"task": "test/regression", "trainer": {"steps": 10, "validate_every": 5, "monitor": "error"}}
+    execute(RegressionCase.model_validate(tables), folder / "case", quiet=True)
+    torch.distributed.barrier()
+    return sorted(path.name for path in (folder / "case").iterdir())
+
+
+def main() -> None:
+    top = Path(sys.argv[1])
+    # gloo now and then fails to connect or to close: torchrun then starts all ranks again, in a fresh folder.
+    folder = top / os.environ["TORCHELASTIC_RESTART_COUNT"]
+    MetricsTable.plot = lambda *_: None  # type: ignore[method-assign]
+    with process_group() as group:
+        found = {"equality": equality(folder), "leaving": leaving(folder, group), "case": case(folder)}
+        everyone: list[Any] = [None] * group.world
+        torch.distributed.all_gather_object(everyone, found)
+    if group.writes:
+        (top / "found.json").write_text(json.dumps(everyone))
+
+
+if __name__ == "__main__":
+    main()

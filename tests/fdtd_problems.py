@@ -1,0 +1,79 @@
+"""Small FDTD problems that use everything at once, for tests that compare engines and gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from elec.fdtd import (
+    Box,
+    GaussianDerivative,
+    Monitors,
+    VoltagePort,
+    YeeStep,
+    absorbing_layers,
+    dipole,
+    point_probe,
+    uniform_media,
+    yee_step,
+)
+from elec.grid import Grid
+
+LAYERS = ((4, 3), (3, 4), (5, 2))
+PULSE = GaussianDerivative(frequency_max=40e9)
+
+
+def uneven_grid(nodes: tuple[int, int, int]) -> Grid:
+    """A grid whose cells are 1 to 1.4 mm at random."""
+    generator = torch.Generator().manual_seed(1)
+    axes = []
+    for count in nodes:
+        cells = 1e-3 * (1.0 + 0.4 * torch.rand(count - 1, generator=generator, dtype=torch.float64))
+        axes.append(torch.cat([torch.zeros(1, dtype=torch.float64), cells.cumsum(0)]))
+    return Grid(x=axes[0], y=axes[1], z=axes[2])
+
+
+def random_values(nodes: tuple[int, int, int], seed: int) -> Tensor:
+    """Numbers in 0..1 for every component and node."""
+    return torch.rand(3, *nodes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def everything(
+    nodes: tuple[int, int, int] = (24, 20, 22),
+    *,
+    dtype: torch.dtype = torch.float64,
+    engine: str = "reference",
+    layers: tuple[tuple[int, int], ...] = LAYERS,
+    lossy: bool = True,
+) -> tuple[Grid, YeeStep]:
+    """Uneven cells, layers of six thicknesses, random lossy media, a metal sheet, a port of nine columns of three
+    edges, a dipole, a held field, two probes, and monitors of both fields. Without loss there is no port either."""
+    grid = uneven_grid(nodes)
+    metal = torch.zeros(3, *nodes, dtype=torch.bool)
+    metal[0, 8:14, 6:9, 7] = True
+    metal[1, 8:14, 6:8, 7] = True
+    media = uniform_media(
+        grid,
+        permittivity=1.0 + 3.0 * random_values(nodes, 2),
+        conductivity=0.1 * random_values(nodes, 3) if lossy else 0.0,
+        permeability=1.0 + random_values(nodes, 4),
+        metal=metal,
+        dtype=dtype,
+    )
+    low, high = (
+        tuple(float(grid.nodes(axis)[n]) for axis, n in enumerate(place)) for place in ((10, 10, 9), (12, 12, 12))
+    )
+    port = VoltagePort(start=low, stop=high, axis=2, resistance=50.0, waveform=PULSE)  # type: ignore[arg-type]
+    with_port, source, probe = port.place(grid, media)
+    driven = [dipole(grid, 1, (15, 9, 11), PULSE), dipole(grid, 0, (5, 5, 5), PULSE, kind="field")]
+    boxes = (Box(low=(6, 6, 8), high=(16, 12, 9)), Box(low=(6, 6, 8), high=(7, 12, 14), field="magnetic"))
+    step = yee_step(
+        grid,
+        with_port if lossy else media,
+        absorber=absorbing_layers(grid, layers),
+        sources=[source, *driven] if lossy else driven,
+        probes=[probe, point_probe(0, (12, 5, 9))],
+        monitors=Monitors(boxes=boxes, frequencies=(5e9, 9e9), every=3),
+        engine=engine,
+    )
+    return grid, step
