@@ -110,7 +110,7 @@ def prepare(case: AntennaCase, device: torch.device | str = "cpu") -> Antenna:
     limit = grid.courant_limit()
     notes += [
         f"time step {dt:.6g} s ({dt / limit:.3g} of the Courant limit), at most {case.time.n_steps} steps",
-        f"port of {len(source.edges)} edges, {port.resistance:g} ohm; pulse up to {frequency_max / 1e9:g} GHz",
+        f"port of {len(source.places)} edges, {port.resistance:g} ohm; pulse up to {frequency_max / 1e9:g} GHz",
         engine_note(step),
     ]
     return Antenna(scene=scene, grid=grid, port=port, step=step, dt=dt, plane=plane, notes=tuple(notes))

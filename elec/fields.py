@@ -19,8 +19,11 @@ class Fields(Tree):
     edge or face behind them stay zero.
 
     memory holds, for each axis, the recursive sums of the absorbing layers in the cells of those layers only, low side
-    then high side along that axis: two for Ampere's law, then two for Faraday's. records holds one sample a step of
-    each probe. spectra holds running Fourier sums, cosine then minus sine.
+    then high side along that axis: two for Ampere's law, then two for Faraday's. polarization holds the currents of
+    the media's poles, real then imaginary part. records holds one sample a step of each probe. spectra holds running
+    Fourier sums, cosine then minus sine.
+
+    Bloch-periodic walls make the fields complex.
     """
 
     electric: Float[Tensor, "3 nodes_x nodes_y nodes_z"]
@@ -28,6 +31,8 @@ class Fields(Tree):
     magnetic: Float[Tensor, "3 nodes_x nodes_y nodes_z"]
     """[A/m]"""
     memory: tuple[Tensor, ...]
+    polarization: Float[Tensor, "2 terms"]
+    """[A/m^2]"""
     records: Float[Tensor, "probes samples"]
     spectra: Float[Tensor, "2 frequencies points"]
 
@@ -42,6 +47,7 @@ def zero_fields(
     nodes: Sequence[int],
     *,
     layers: Sequence[Sequence[int]] = ((0, 0), (0, 0), (0, 0)),
+    n_terms: int = 0,
     n_probes: int = 0,
     n_samples: int = 0,
     n_frequencies: int = 0,
@@ -60,6 +66,7 @@ def zero_fields(
         electric=torch.zeros(3, *nodes, **options),
         magnetic=torch.zeros(3, *nodes, **options),
         memory=tuple(memory),
+        polarization=torch.zeros(2, n_terms, **options),
         records=torch.zeros(n_probes, n_samples, **options),
         spectra=torch.zeros(2, n_frequencies, n_points, **options),
     )

@@ -9,7 +9,10 @@ from elec.fdtd import (
     Box,
     GaussianDerivative,
     Monitors,
+    Poles,
+    Source,
     VoltagePort,
+    Walls,
     YeeStep,
     absorbing_layers,
     dipole,
@@ -21,6 +24,28 @@ from elec.grid import Grid
 
 LAYERS = ((4, 3), (3, 4), (5, 2))
 PULSE = GaussianDerivative(frequency_max=40e9)
+
+BOX = Walls()
+# The first two share an edge: a Lorentz pair with an inductor beside it; the third is a Debye term.
+POLES = Poles(
+    edges=torch.tensor([[0, 7, 9, 6], [0, 7, 9, 6], [2, 12, 7, 9]]),
+    rate=torch.tensor([-2e10 + 9e10j, -1e9 + 0j, -3e10 + 0j], dtype=torch.complex128),
+    jump=torch.tensor([0.5 - 0.7j, 0j, 1.5 + 0j], dtype=torch.complex128),
+    drive=torch.tensor([0j, 2e10 + 0j, 0j], dtype=torch.complex128),
+)
+
+
+def _two_signals(t: Tensor) -> Tensor:
+    return torch.stack([PULSE(t), PULSE(t - 1e-11)], dim=1)
+
+
+TWO_SIGNALS = Source(
+    places=torch.tensor([[1, 9, 12, 8], [0, 14, 6, 10], [1, 9, 12, 8]]),
+    amplitude=torch.tensor([200.0, -300.0, 100.0], dtype=torch.float64),
+    waveform=_two_signals,
+    kind="magnetic current",
+    columns=torch.tensor([0, 1, 1]),
+)
 
 
 def uneven_grid(nodes: tuple[int, int, int]) -> Grid:
@@ -45,9 +70,12 @@ def everything(
     engine: str = "reference",
     layers: tuple[tuple[int, int], ...] = LAYERS,
     lossy: bool = True,
+    walls: Walls = BOX,
 ) -> tuple[Grid, YeeStep]:
-    """Uneven cells, layers of six thicknesses, random lossy media, a metal sheet, a port of nine columns of three
-    edges, a dipole, a held field, two probes, and monitors of both fields. Without loss there is no port either."""
+    """Uneven cells, layers of six thicknesses, random lossy media with three poles, two of them on one edge, a metal
+    sheet, a port of nine columns of three edges, a dipole, a held field, magnetic currents of two signals, probes of
+    both fields, and monitors of both. Without loss there are no poles and no port; no layers on sides that are no
+    conductor."""
     grid = uneven_grid(nodes)
     metal = torch.zeros(3, *nodes, dtype=torch.bool)
     metal[0, 8:14, 6:9, 7] = True
@@ -58,6 +86,8 @@ def everything(
         conductivity=0.1 * random_values(nodes, 3) if lossy else 0.0,
         permeability=1.0 + random_values(nodes, 4),
         metal=metal,
+        poles=POLES if lossy else None,
+        walls=walls,
         dtype=dtype,
     )
     low, high = (
@@ -65,14 +95,19 @@ def everything(
     )
     port = VoltagePort(start=low, stop=high, axis=2, resistance=50.0, waveform=PULSE)  # type: ignore[arg-type]
     with_port, source, probe = port.place(grid, media)
-    driven = [dipole(grid, 1, (15, 9, 11), PULSE), dipole(grid, 0, (5, 5, 5), PULSE, kind="field")]
+    layers = tuple(
+        tuple(count if wall == "pec" else 0 for count, wall in zip(layers[axis], walls.sides(axis), strict=True))
+        for axis in range(3)
+    )
+    driven = [TWO_SIGNALS, dipole(grid, 1, (15, 9, 11), PULSE), dipole(grid, 0, (5, 5, 5), PULSE, kind="field")]
     boxes = (Box(low=(6, 6, 8), high=(16, 12, 9)), Box(low=(6, 6, 8), high=(7, 12, 14), field="magnetic"))
     step = yee_step(
         grid,
         with_port if lossy else media,
         absorber=absorbing_layers(grid, layers),
+        walls=walls,
         sources=[source, *driven] if lossy else driven,
-        probes=[probe, point_probe(0, (12, 5, 9))],
+        probes=[probe, point_probe(0, (12, 5, 9)), point_probe(4, (7, 9, 11))],
         monitors=Monitors(boxes=boxes, frequencies=(5e9, 9e9), every=3),
         engine=engine,
     )

@@ -3,29 +3,34 @@
 from elec.fdtd.absorber import Absorber, Stretch, absorbing_layers
 from elec.fdtd.flows import Ampere, Faraday, Probe
 from elec.fdtd.media import Media, outer_walls, padded, scene_media, uniform_media
+from elec.fdtd.poles import Poles, join_poles
 from elec.fdtd.port import VoltagePort, spectrum
 from elec.fdtd.probes import Box, Monitors, Probes, join_probes, point_probe
-from elec.fdtd.sources import EdgeSource, dipole
+from elec.fdtd.sources import Source, dipole
 from elec.fdtd.step import YeeStep, yee_step
+from elec.fdtd.walls import Walls
 from elec.fdtd.waveforms import GaussianDerivative, ModulatedGaussian
 
 __all__ = [
     "Absorber",
     "Ampere",
     "Box",
-    "EdgeSource",
     "Faraday",
     "GaussianDerivative",
     "Media",
     "ModulatedGaussian",
     "Monitors",
+    "Poles",
     "Probe",
     "Probes",
+    "Source",
     "Stretch",
     "VoltagePort",
+    "Walls",
     "YeeStep",
     "absorbing_layers",
     "dipole",
+    "join_poles",
     "join_probes",
     "outer_walls",
     "padded",

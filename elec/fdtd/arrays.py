@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from elec.fdtd.absorber import Absorber, Stretch
+from elec.fdtd.media import BOX
 from elec.fdtd.rows import distinct_rows, padded_rows
+from elec.fdtd.walls import Walls
 from mindsci.units import VACUUM_PERMEABILITY, VACUUM_PERMITTIVITY
 
 if TYPE_CHECKING:
+    from elec.fdtd.sources import Source
     from elec.fdtd.step import YeeStep
 
 
@@ -41,9 +44,17 @@ class Turn(NamedTuple):
 UNTURNED = Turn()
 
 
-def best_turn(nodes: Sequence[int]) -> Turn:
-    """Returns the turn with the longest rows, and with the most planes among those: planes are what threads share."""
-    return max((Turn(by) for by in range(3)), key=lambda turn: (turn.axes(nodes)[2], turn.axes(nodes)[0], -turn.by))
+def best_turn(nodes: Sequence[int], walls: Walls = BOX) -> Turn:
+    """Returns the turn with the longest rows, and with the most planes among those: planes are what threads share.
+
+    Planes along a periodic axis cannot carry several steps at once, so another axis is preferred.
+    """
+
+    def merit(turn: Turn) -> tuple[bool, int, int, int]:
+        along = turn.axes((0, 1, 2))[0]
+        return not walls.periodic(along), turn.axes(nodes)[2], turn.axes(nodes)[0], -turn.by
+
+    return max((Turn(by) for by in range(3)), key=merit)
 
 
 class Coefficients(NamedTuple):
@@ -84,8 +95,28 @@ class Layers(NamedTuple):
     c_h: tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
+class Around(NamedTuple):
+    """The walls: before[a] is the index that stands for the one before the first along axis a, whose magnetic field is
+    that of the other side or, for walls, zero; periodic[a] whether the last node is the first.
+    """
+
+    before: tuple[int, int, int]
+    periodic: tuple[bool, bool, bool]
+
+
+class Terms(NamedTuple):
+    """The media's poles by plane, like `Edges`: J' = keep J + after E' + before E; drive share J acts on E."""
+
+    start: np.ndarray
+    place: np.ndarray
+    keep: np.ndarray
+    after: np.ndarray
+    before: np.ndarray
+    force: np.ndarray
+
+
 class Edges(NamedTuple):
-    """Edges sorted by plane: those of plane i are place[start[i]:start[i + 1]], rows of (component, j, k, column)."""
+    """Places sorted by plane: those of plane i are place[start[i]:start[i + 1]], rows of (component, j, k, column)."""
 
     start: np.ndarray
     place: np.ndarray
@@ -102,25 +133,74 @@ class Boxes(NamedTuple):
 def coefficients(step: YeeStep, dt: float, dtype: Any, turn: Turn = UNTURNED) -> Coefficients:
     """Row tables of the update coefficients, computed in float64."""
     media = step.ampere.media
-    electric = distinct_rows(*(turn.field(part) for part in (media.permittivity, media.conductivity, media.metal)))
-    permittivity, conductivity, metal = electric.tables
-    permittivity = permittivity.astype(np.float64) * VACUUM_PERMITTIVITY
-    loss = 0.5 * dt * conductivity.astype(np.float64) / permittivity
+    parts = [media.permittivity, media.conductivity, media.metal]
+    if media.poles is not None:
+        parts += media.poles.admittance(dt, media.metal.shape, torch.float64)
+    electric = distinct_rows(*(turn.field(part) for part in parts))
+    permittivity, conductivity, metal, *poles = electric.tables
+    scale = 0.5 * dt / (permittivity.astype(np.float64) * VACUUM_PERMITTIVITY)
+    new = old = conductivity.astype(np.float64)
+    if poles:
+        new, old = new + poles[0], old + poles[1]
     magnetic = distinct_rows(turn.field(step.faraday.permeability))
     gain = -dt / (VACUUM_PERMEABILITY * magnetic.tables[0].astype(np.float64))
     gain[:, -1] = 0.0  # no face lies above the last node
     absorber = step.ampere.absorber
+    inverse_e = _inverse(step.ampere.spacing, absorber.nodes if absorber else None, dtype)
     return Coefficients(
         rows_e=electric.index,
-        decay=np.where(metal, 0.0, (1.0 - loss) / (1.0 + loss)).astype(dtype),
-        drive=np.where(metal, 0.0, dt / permittivity / (1.0 + loss)).astype(dtype),
+        decay=np.where(metal, 0.0, (1.0 - scale * old) / (1.0 + scale * new)).astype(dtype),
+        drive=np.where(metal, 0.0, 2.0 * scale / (1.0 + scale * new)).astype(dtype),
         rows_h=magnetic.index,
         gain=gain.astype(dtype),
-        inverse_e=turn.axes(_inverse(step.ampere.spacing, absorber.nodes if absorber else None, dtype)),
+        inverse_e=turn.axes(
+            _mirrored(
+                _inverse(step.ampere.spacing, absorber.nodes if absorber else None, dtype), step.ampere.walls, 1.0
+            )
+        ),
         inverse_h=turn.axes(
             _inverse(_with_padding(step.faraday.spacing), absorber.centers if absorber else None, dtype)
         ),
     )
+
+
+def _mirrored(along: Sequence[np.ndarray], walls: Walls, conductor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Factors of the difference at the first node, where the kernel takes the field beyond it as zero.
+
+    Beyond a magnetic wall it is the image with the other sign: the difference doubles. `conductor` is what it is
+    multiplied by at a conducting wall, where nothing depends on it.
+    """
+    for axis, values in enumerate(along):
+        if len(values):
+            values[0] *= {"pec": conductor, "pmc": 2.0, "periodic": 1.0}[walls.sides(axis)[0]]
+    return along[0], along[1], along[2]
+
+
+def around(nodes: Sequence[int], walls: Walls, turn: Turn) -> Around:
+    """The walls for the kernel."""
+    before = [size - (2 if walls.periodic(axis) else 1) for axis, size in enumerate(nodes)]
+    return Around(before=turn.axes(before), periodic=turn.axes([walls.periodic(axis) for axis in range(3)]))
+
+
+def pole_terms(step: YeeStep, tables: Coefficients, dt: float, turn: Turn) -> tuple[Terms, np.ndarray]:
+    """The poles in the order of the kernel's planes, and the place of each in the order of the media's poles."""
+    poles, planes = step.ampere.media.poles, len(tables.inverse_e[0])
+    real = tables.drive.dtype
+    if poles is None:
+        none = np.zeros((0, 2), dtype=real)
+        empty = Edges(np.zeros(planes + 1, dtype=np.int32), np.zeros((0, 4), dtype=np.int32), none)
+        return Terms(empty.start, empty.place, none, none, none, none), np.zeros(0, dtype=np.int64)
+    edges = poles.edges.cpu().numpy()
+    i, j, k = turn.axes(edges[:, 1:].T)
+    drive = tables.drive[tables.rows_e[edges[:, 0], i, j], k].astype(np.float64)
+    sorted_ = _by_plane(edges, np.arange(len(edges)), np.zeros(len(edges)), planes, turn)
+    order = sorted_.place[:, 3].astype(np.int64)
+
+    def parts(values: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(np.stack([values.real, values.imag], axis=1)[order].astype(real))
+
+    keep, after, before, share = (part.detach().cpu().numpy() for part in poles.recursion(dt))
+    return Terms(sorted_.start, sorted_.place, parts(keep), parts(after), parts(before), parts(-drive * share)), order
 
 
 def _with_padding(spacing: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -147,6 +227,9 @@ def layers(step: YeeStep, dt: float, dtype: Any, nodes: Sequence[int], turn: Tur
         return Layers(none[0], none[1], none[2], turn.axes(nodes)[2] - 1, 0, 0, empty, empty, empty, empty)
     b_e, c_e = _recursion(absorber, absorber.nodes, step.ampere.spacing, dt, dtype)
     b_h, c_h = _recursion(absorber, absorber.centers, _with_padding(step.faraday.spacing), dt, dtype)
+    for axis, (low, _) in enumerate(absorber.layers):
+        if low:
+            _mirrored([c if other == axis else c[:0] for other, c in enumerate(c_e)], step.ampere.walls, 0.0)
     x, y, z = turn.axes([_slab_index(nodes[axis], absorber.layers[axis]) for axis in range(3)])
     low, high = turn.axes(absorber.layers)[2]
     return Layers(
@@ -194,29 +277,57 @@ def _by_plane(edges: np.ndarray, columns: np.ndarray, weight: np.ndarray, planes
     return Edges(start=start, place=np.ascontiguousarray(place), weight=weight[order])
 
 
-def source_weights(step: YeeStep, tables: Coefficients, turn: Turn = UNTURNED) -> list[np.ndarray]:
-    """What each source adds to the field of its edges for a signal of one."""
-    weights = []
+def source_weights(step: YeeStep, tables: Coefficients, turn: Turn = UNTURNED) -> tuple[list[np.ndarray], ...]:
+    """What each source adds to its places for a signal of one: the electric sources, then the magnetic ones."""
+
+    def at(table: np.ndarray, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+        i, j, k = turn.axes(places[:, 1:].T)
+        return table[rows[places[:, 0], i, j], k].astype(np.float64)
+
+    electric, magnetic = [], []
     for source in step.ampere.sources:
-        edges = source.edges.cpu().numpy()
-        i, j, k = turn.axes(edges[:, 1:].T)
         amplitude = source.amplitude.detach().cpu().to(torch.float64).numpy()
-        drive = tables.drive[tables.rows_e[edges[:, 0], i, j], k].astype(np.float64)
-        weights.append(amplitude if source.kind == "field" else -amplitude * drive)
-    return weights
+        held = source.kind == "field"
+        electric.append(
+            amplitude if held else -amplitude * at(tables.drive, tables.rows_e, source.places.cpu().numpy())
+        )
+    for source in step.faraday.sources:
+        amplitude = source.amplitude.detach().cpu().to(torch.float64).numpy()
+        magnetic.append(amplitude * at(tables.gain, tables.rows_h, source.places.cpu().numpy()))
+    return electric, magnetic
 
 
-def source_edges(step: YeeStep, tables: Coefficients, planes: int, turn: Turn) -> Edges:
-    """The edges of all sources; the column of an edge is the number of its source."""
-    sources = step.ampere.sources
-    edges = [np.zeros((0, 4), dtype=np.int64), *(source.edges.cpu().numpy() for source in sources)]
-    columns = [number for number, source in enumerate(sources) for _ in source.edges]
-    weights = np.concatenate([np.zeros(0), *source_weights(step, tables, turn)]).astype(tables.drive.dtype)
-    return _by_plane(np.concatenate(edges), np.array(columns, dtype=np.int64), weights, planes, turn)
+def source_places(sources: Sequence[Source], dt: float) -> tuple[np.ndarray, np.ndarray]:
+    """The places of all sources and the column of each: sources have their signals one after the other."""
+    places, columns, first = [np.zeros((0, 4), dtype=np.int64)], [np.zeros(0, dtype=np.int64)], 0
+    for source in sources:
+        places.append(source.places.cpu().numpy())
+        columns.append(first + source.column().cpu().numpy())
+        first += source.signal(torch.zeros(1, dtype=torch.int64), dt).shape[1]
+    return np.concatenate(places), np.concatenate(columns)
+
+
+def source_signals(sources: Sequence[Source], first: int, n_steps: int, dt: float) -> np.ndarray:
+    """The signals of all sources, (steps, columns)."""
+    steps = torch.arange(first, first + n_steps)
+    signals = [source.signal(steps, dt).detach().cpu().numpy() for source in sources]
+    return np.concatenate([np.zeros((n_steps, 0)), *signals], axis=1)
+
+
+def source_edges(step: YeeStep, tables: Coefficients, planes: int, turn: Turn, dt: float) -> tuple[Edges, Edges]:
+    """The places of the electric sources, and those of the magnetic ones."""
+    found = []
+    for sources, weights in zip(
+        (step.ampere.sources, step.faraday.sources), source_weights(step, tables, turn), strict=True
+    ):
+        places, columns = source_places(sources, dt)
+        weight = np.concatenate([np.zeros(0), *weights]).astype(tables.drive.dtype)
+        found.append(_by_plane(places, columns, weight, planes, turn))
+    return found[0], found[1]
 
 
 def probe_edges(step: YeeStep, planes: int, turn: Turn) -> Edges:
-    """The edges that probes read; the column of an edge is its place in the list of the probes."""
+    """The places that probes read; the column of a place is its position in the list of the probes."""
     edges = step.probe.probes.edges.cpu().numpy()
     return _by_plane(edges, np.arange(len(edges)), np.zeros(len(edges)), planes, turn)
 

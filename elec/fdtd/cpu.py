@@ -10,14 +10,27 @@ would spin and, on a machine that does other work too, keep the one that they wa
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from elec.fdtd import cpu_kernels as kernels
-from elec.fdtd.arrays import Boxes, Turn, best_turn, box_rows, coefficients, layers, probe_edges, source_edges
-from elec.fdtd.rows import padded_copy
+from elec.fdtd.arrays import (
+    Boxes,
+    Turn,
+    around,
+    best_turn,
+    box_rows,
+    coefficients,
+    layers,
+    pole_terms,
+    probe_edges,
+    source_edges,
+    source_signals,
+)
+from elec.fdtd.rows import Pool, padded_copy
 from elec.fields import Fields
 
 if TYPE_CHECKING:
@@ -38,14 +51,19 @@ class NumbaEngine:
         self.dt = dt
         self.step = step
         self.dtype = fields.electric.numpy().dtype
-        self.turn = best_turn(fields.nodes)
+        walls = step.ampere.walls
+        self.turn = best_turn(fields.nodes, walls)
         self.nodes = self.turn.axes(fields.nodes)
-        self.coefficients = coefficients(step, dt, self.dtype, self.turn).padded()
+        tables = coefficients(step, dt, self.dtype, self.turn)
         self.layers = layers(step, dt, self.dtype, fields.nodes, self.turn)
-        self.sources = source_edges(step, self.coefficients, self.nodes[0], self.turn)
+        self.around = around(fields.nodes, walls, self.turn)
+        self.sources = source_edges(step, tables, self.nodes[0], self.turn, dt)
+        self.terms, self.order = pole_terms(step, tables, dt, self.turn)
         self.probes = probe_edges(step, self.nodes[0], self.turn)
         self.weights = step.probe.probes.weights.cpu().to(torch.float64).numpy()
         self.boxes = box_rows(step, self.turn)
+        self.coefficients = tables.padded()
+        self.pool = Pool()
 
     def advance(self, fields: Fields, first: int, n_steps: int) -> Fields:
         """Returns the fields after n_steps from step `first`."""
@@ -53,10 +71,19 @@ class NumbaEngine:
         monitors = self.step.probe.monitors
         phases = monitors.phases(first, n_steps, self.dt).numpy().astype(self.dtype)
         boxes = Boxes(place=self.boxes, phases=phases)
-        rest = (state, self.coefficients, self.layers, self.sources, self.probes, boxes)
+        points = kernels.Points(*self.sources, self.terms, self.probes, boxes)
+        rest = (state, self.coefficients, self.layers, self.around, points)
         depth, chunks = self.schedule()
         planes = self.nodes[0] - 1
-        _run_threads(n_steps, depth, [planes * chunk // chunks for chunk in range(chunks + 1)], rest)
+        borders = [planes * chunk // chunks for chunk in range(chunks + 1)]
+        if self.around.periodic[0]:
+            _run_periodic(n_steps, borders, rest)
+        else:
+            _run_threads(n_steps, depth, borders, rest)
+        if self.around.periodic[2]:  # what stood for the cells before the first lies in padding that others see
+            for component in self.turn.axes((0, 1, 2))[:2]:
+                state.magnetic[component, :, :, self.nodes[2] - 1 :] = 0.0
+        new.polarization[:, torch.from_numpy(self.order)] = torch.from_numpy(state.current)
         if self.weights.shape[0]:
             values = torch.from_numpy(state.samples.astype(np.float64) @ self.weights.T)
             new.records[:, first : first + n_steps] += values.T.to(new.records.dtype)
@@ -74,28 +101,39 @@ class NumbaEngine:
     def _copy(self, fields: Fields, first: int, n_steps: int) -> tuple[Fields, Any]:
         """Returns a copy of the fields and the kernel's view of its memory."""
         turn = self.turn
-        electric, e, _ = padded_copy(turn.field(fields.electric))
-        magnetic, h, below = padded_copy(turn.field(fields.magnetic))
+        electric, e, _ = padded_copy(turn.field(fields.electric), pool=self.pool)
+        magnetic, h, below = padded_copy(turn.field(fields.magnetic), pool=self.pool)
         (x, m_x, _), (y, m_y, _), (z, m_z, _) = (
-            padded_copy(turn.field(memory), pad=axis < 2) for axis, memory in enumerate(turn.axes(fields.memory))
+            padded_copy(turn.field(memory), pad=axis < 2, pool=self.pool)
+            for axis, memory in enumerate(turn.axes(fields.memory))
         )
         records, spectra = (leaf.detach().clone() for leaf in (fields.records, fields.spectra.contiguous()))
-        steps = torch.arange(first, first + n_steps)
-        signals = [source.signal(steps, self.dt) for source in self.step.ampere.sources]
-        stacked = torch.stack(signals, dim=1).numpy() if signals else np.zeros((n_steps, 0))
+        sources = (self.step.ampere.sources, self.step.faraday.sources)
+        electric_signals, magnetic_signals = (
+            source_signals(part, first, n_steps, self.dt).astype(self.dtype) for part in sources
+        )
+        current = np.ascontiguousarray(fields.polarization.detach().numpy()[:, self.order])
         state = kernels.State(
             electric=e,
             magnetic=h,
             magnetic_below=below,
             memory=(m_x, m_y, m_z),
             axes=turn.axes((0, 1, 2)),
+            current=current,
+            held=np.zeros(current.shape[1], dtype=self.dtype),
             spectra=spectra.numpy(),
             samples=np.zeros((n_steps, len(self.probes.place)), dtype=self.dtype),
-            signals=stacked.astype(self.dtype),
+            electric_signals=electric_signals,
+            magnetic_signals=magnetic_signals,
         )
         back = Turn(-turn.by % 3).axes([turn.back(memory) for memory in (x, y, z)])
         new = Fields(
-            electric=turn.back(electric), magnetic=turn.back(magnetic), memory=back, records=records, spectra=spectra
+            electric=turn.back(electric),
+            magnetic=turn.back(magnetic),
+            memory=back,
+            polarization=fields.polarization.detach().clone(),
+            records=records,
+            spectra=spectra,
         )
         return new, state
 
@@ -103,30 +141,62 @@ class NumbaEngine:
 def _run_threads(n_steps: int, depth: int, borders: list[int], rest: tuple[Any, ...]) -> None:
     """Advances by n_steps, one thread for each chunk between two borders (the first is 0, the last the end)."""
     chunks = len(borders) - 1
+
+    def work(chunk: int, wait: Callable[[], Any]) -> None:
+        low, high = borders[chunk : chunk + 2]
+        left, right = int(chunk > 0), int(chunk < chunks - 1)
+        for first in range(0, n_steps, depth):
+            now = min(depth, n_steps - first)
+            kernels.sweep((low, high), (left, -right), (left, 0), first, now, *rest)
+            wait()
+            if left:
+                kernels.sweep((low, low), (-1, 1), (0, 1), first, now, *rest)
+            wait()
+
+    _in_threads(work, chunks)
+
+
+def _run_periodic(n_steps: int, borders: list[int], rest: tuple[Any, ...]) -> None:
+    """Advances by n_steps where the first plane follows the last: one law on all planes, then the other."""
+    state = rest[0]
+
+    def close(field: np.ndarray, components: tuple[int, ...]) -> None:
+        for component in components:
+            field[component, -1] = field[component, 0]
+
+    def work(chunk: int, wait: Callable[[], Any]) -> None:
+        planes = (borders[chunk], borders[chunk + 1])
+        for step in range(n_steps):
+            kernels.magnetic_planes(planes, step, *rest)
+            wait()
+            kernels.electric_planes(planes, step, *rest)
+            wait()
+            if chunk == 0:
+                close(state.magnetic, state.axes[:1])
+                close(state.electric, state.axes[1:])
+            wait()
+
+    _in_threads(work, len(borders) - 1)
+
+
+def _in_threads(work: Callable[[int, Callable[[], Any]], None], chunks: int) -> None:
+    """Calls work(chunk, wait) in one thread for each chunk; `wait` returns once all have called it."""
     barrier = threading.Barrier(chunks)
     errors: list[BaseException] = []
 
-    def work(chunk: int) -> None:
-        low, high = borders[chunk : chunk + 2]
-        left, right = int(chunk > 0), int(chunk < chunks - 1)
+    def run(chunk: int) -> None:
         try:
-            for first in range(0, n_steps, depth):
-                now = min(depth, n_steps - first)
-                kernels.sweep((low, high), (left, -right), (left, 0), first, now, *rest)
-                barrier.wait()
-                if left:
-                    kernels.sweep((low, low), (-1, 1), (0, 1), first, now, *rest)
-                barrier.wait()
+            work(chunk, barrier.wait)
         except threading.BrokenBarrierError:
             pass  # another thread failed, and has said why
         except BaseException as error:
             errors.append(error)
             barrier.abort()
 
-    threads = [threading.Thread(target=work, args=(chunk,)) for chunk in range(1, chunks)]
+    threads = [threading.Thread(target=run, args=(chunk,)) for chunk in range(1, chunks)]
     for thread in threads:
         thread.start()
-    work(0)
+    run(0)
     for thread in threads:
         thread.join()
     if errors:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from elec.fdtd.arrays import Boxes, Edges, Terms
+
 # Indices are unsigned: Numba checks signed ones for Python's counting from the end, which keeps loops from vectorising.
 U = np.uint64
 U0, U1, U2, U3 = U(0), U(1), U(2), U(3)
@@ -23,11 +25,12 @@ OPTIONS = {"fastmath": True, "cache": True, "nogil": True, "error_model": "numpy
 
 
 class State(NamedTuple):
-    """What a step changes, and `signals` (steps, sources), which it reads.
+    """What a step changes, and the signals (steps, columns) of electric and magnetic sources, which it reads.
 
     Rows along z are padded with zeros to whole cache lines, so that neighbours along x and y have the same alignment.
-    magnetic_below is the same memory one place earlier: its entry k is H at k - 1. axes[a] is the component along the
-    kernel's axis a, and memory[a] belongs to the layers along it.
+    magnetic_below is the same memory one place earlier: its entry k is H at k - 1. current and held belong to the
+    terms of the media's poles, the latter to keep the electric field of before the step. axes[a] is the component along
+    the kernel's axis a, and memory[a] belongs to the layers along it.
     """
 
     electric: np.ndarray
@@ -35,9 +38,22 @@ class State(NamedTuple):
     magnetic_below: np.ndarray
     memory: tuple[np.ndarray, np.ndarray, np.ndarray]
     axes: tuple[int, int, int]
+    current: np.ndarray
+    held: np.ndarray
     spectra: np.ndarray
     samples: np.ndarray
-    signals: np.ndarray
+    electric_signals: np.ndarray
+    magnetic_signals: np.ndarray
+
+
+class Points(NamedTuple):
+    """What acts on single places or reads them: sources, the media's poles, probes, Fourier monitors."""
+
+    electric_sources: Edges
+    magnetic_sources: Edges
+    terms: Terms
+    probes: Edges
+    boxes: Boxes
 
 
 @njit(**OPTIONS)
@@ -104,21 +120,25 @@ def _faraday_plane(i, state, coefficients, layers):
 
 
 @njit(**OPTIONS)
-def _ampere_plane(i, state, coefficients, layers):
+def _ampere_plane(i, state, coefficients, layers, around):
     """Advances the electric field of plane i by one step.
 
-    Walls and padding have decay = drive = 0, so rows need no exception: what lies before k = 0 is finite and multiplied
-    by zero.
+    Before the first node lies a plane or row of zeros, or the last cells of a periodic axis; before k = 0 the padding
+    of the row before. Conductor and padding have decay = drive = 0, so rows need no exception.
     """
     electric, magnetic, below, memory = state.electric, state.magnetic, state.magnetic_below, state.memory
     decay, drive, b, c = coefficients.decay, coefficients.drive, layers.b_e, layers.c_e
     inverse_x, inverse_z = coefficients.inverse_e[0][i], coefficients.inverse_e[2]
     x, y, z = U(state.axes[0]), U(state.axes[1]), U(state.axes[2])
-    down = i - U1 if i > U0 else U0
+    down = i - U1 if i > U0 else U(around.before[0])
+    if around.periodic[2]:
+        for j in range(U(electric.shape[2] - 1)):
+            below[x, i, j, 0] = magnetic[x, i, j, around.before[2]]
+            below[y, i, j, 0] = magnetic[y, i, j, around.before[2]]
     n_y, n, end = U(electric.shape[2] - 1), U(electric.shape[3]), U(layers.cells_z)
     slab_x, low, high = layers.slab_x[i], U(layers.low_z), U(layers.high_z)
     for j in range(n_y):
-        left = j - U1 if j > U0 else U0
+        left = j - U1 if j > U0 else U(around.before[1])
         inverse_y = coefficients.inverse_e[1][j]
         row_x, row_y, row_z = (
             U(coefficients.rows_e[x, i, j]),
@@ -157,8 +177,7 @@ def _ampere_plane(i, state, coefficients, layers):
                 psi = b[1][s] * memory[1][U1, i, s, k] - c[1][s] * (magnetic[x, i, j, k] - magnetic[x, i, left, k])
                 memory[1][U1, i, s, k] = psi
                 electric[z, i, j, k] += drive[row_z, k] * psi
-        # The wall at k = 0 has no edge to advance, so the low layer starts at 1.
-        for first, last, shift in ((U1, low, U0), (low, low + high, end - low - high)):
+        for first, last, shift in ((U0, low, U0), (low, low + high, end - low - high)):
             for m in range(first, last):
                 k = m + shift
                 psi = b[2][m] * memory[2][U0, i, j, m] + c[2][m] * (magnetic[x, i, j, k] - below[x, i, j, k])
@@ -172,17 +191,60 @@ def _ampere_plane(i, state, coefficients, layers):
 
 
 @njit(**OPTIONS)
-def _excite(i, step, state, sources):
+def _excite(i, step, field, sources, signals):
     for n in range(sources.start[i], sources.start[i + 1]):
         place = sources.place[n]
-        state.electric[place[0], i, place[1], place[2]] += sources.weight[n] * state.signals[step, place[3]]
+        field[place[0], i, place[1], place[2]] += sources.weight[n] * signals[step, place[3]]
+
+
+@njit(**OPTIONS)
+def _hold(i, state, terms):
+    """Keeps the field of before the step where poles need it."""
+    for n in range(terms.start[i], terms.start[i + 1]):
+        place = terms.place[n]
+        state.held[n] = state.electric[place[0], i, place[1], place[2]]
+
+
+@njit(**OPTIONS)
+def _polarize(i, state, terms):
+    """Lets the currents of plane i act on the field, then advances them."""
+    current = state.current
+    for n in range(terms.start[i], terms.start[i + 1]):
+        place = terms.place[n]
+        force = terms.force[n, 0] * current[0, n] - terms.force[n, 1] * current[1, n]
+        state.electric[place[0], i, place[1], place[2]] += force
+    for n in range(terms.start[i], terms.start[i + 1]):
+        place = terms.place[n]
+        after, before = state.electric[place[0], i, place[1], place[2]], state.held[n]
+        real = terms.keep[n, 0] * current[0, n] - terms.keep[n, 1] * current[1, n]
+        imaginary = terms.keep[n, 1] * current[0, n] + terms.keep[n, 0] * current[1, n]
+        current[0, n] = real + terms.after[n, 0] * after + terms.before[n, 0] * before
+        current[1, n] = imaginary + terms.after[n, 1] * after + terms.before[n, 1] * before
+
+
+@njit(**OPTIONS)
+def _wrap(i, field, across_y, across_z, around):
+    """Makes the last row and column of plane i the images of the first, in two components each."""
+    if around.periodic[2]:
+        last = around.before[2] + 1
+        for j in range(field.shape[2] - 1):
+            for component in across_z:
+                field[component, i, j, last] = field[component, i, j, 0]
+    if around.periodic[1]:
+        last = around.before[1] + 1
+        for component in across_y:
+            for k in range(field.shape[3]):
+                field[component, i, last, k] = field[component, i, 0, k]
 
 
 @njit(**OPTIONS)
 def _sample(i, step, state, probes):
     for n in range(probes.start[i], probes.start[i + 1]):
         place = probes.place[n]
-        state.samples[step, place[3]] = state.electric[place[0], i, place[1], place[2]]
+        if place[0] < 3:
+            state.samples[step, place[3]] = state.electric[place[0], i, place[1], place[2]]
+        else:
+            state.samples[step, place[3]] = state.magnetic[place[0] - 3, i, place[1], place[2]]
 
 
 @njit(**OPTIONS)
@@ -206,7 +268,25 @@ def _accumulate(i, step, state, boxes):
 
 
 @njit(**OPTIONS)
-def sweep(planes, slopes, shifts, first, depth, state, coefficients, layers, sources, probes, boxes):
+def _magnetic(i, step, state, coefficients, layers, around, points):
+    _faraday_plane(U(i), state, coefficients, layers)
+    _excite(i, step, state.magnetic, points.magnetic_sources, state.magnetic_signals)
+    _wrap(i, state.magnetic, (state.axes[1], state.axes[1]), (state.axes[2], state.axes[2]), around)
+
+
+@njit(**OPTIONS)
+def _electric(i, step, state, coefficients, layers, around, points):
+    _hold(i, state, points.terms)
+    _ampere_plane(U(i), state, coefficients, layers, around)
+    _excite(i, step, state.electric, points.electric_sources, state.electric_signals)
+    _polarize(i, state, points.terms)
+    _wrap(i, state.electric, (state.axes[0], state.axes[2]), (state.axes[0], state.axes[1]), around)
+    _sample(i, step, state, points.probes)
+    _accumulate(i, step, state, points.boxes)
+
+
+@njit(**OPTIONS)
+def sweep(planes, slopes, shifts, first, depth, state, coefficients, layers, around, points):
     """Advances a stack of planes by up to `depth` steps, beginning with step `first` of this call.
 
     In step s Faraday's law covers the planes from planes[0] + s slopes[0] up to, without, planes[1] + s slopes[1];
@@ -220,9 +300,20 @@ def sweep(planes, slopes, shifts, first, depth, state, coefficients, layers, sou
             i = front - step
             begin, end = planes[0] + step * slopes[0], planes[1] + step * slopes[1]
             if begin <= i < end:
-                _faraday_plane(U(i), state, coefficients, layers)
+                _magnetic(i, first + step, state, coefficients, layers, around, points)
             if begin + shifts[0] <= i < end + shifts[1]:
-                _ampere_plane(U(i), state, coefficients, layers)
-                _excite(i, first + step, state, sources)
-                _sample(i, first + step, state, probes)
-                _accumulate(i, first + step, state, boxes)
+                _electric(i, first + step, state, coefficients, layers, around, points)
+
+
+@njit(**OPTIONS)
+def magnetic_planes(planes, step, state, coefficients, layers, around, points):
+    """Faraday's law of one step on a stack of planes, where the planes are periodic and one law must wait."""
+    for i in range(planes[0], planes[1]):
+        _magnetic(i, step, state, coefficients, layers, around, points)
+
+
+@njit(**OPTIONS)
+def electric_planes(planes, step, state, coefficients, layers, around, points):
+    """Ampère's law of one step on a stack of planes."""
+    for i in range(planes[0], planes[1]):
+        _electric(i, step, state, coefficients, layers, around, points)

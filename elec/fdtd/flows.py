@@ -7,15 +7,18 @@ floating-point precision on any device, and never changes its argument. [Yee1966
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from elec.fdtd.absorber import Absorber, Stretch
-from elec.fdtd.media import Media
+from elec.fdtd.media import BOX, Media
+from elec.fdtd.poles import both_parts, product, real_product
 from elec.fdtd.probes import Monitors, Probes
-from elec.fdtd.sources import EdgeSource
+from elec.fdtd.sources import Source
+from elec.fdtd.walls import Walls
 from elec.fields import Fields
 from mindsci import tree
 from mindsci.errors import InputError
@@ -34,13 +37,15 @@ def step_index(t: float, dt: float) -> int:
 
 
 class Faraday(Tree):
-    """mu dH/dt = -curl E."""
+    """mu dH/dt = -curl E - M."""
 
     permeability: Float[Tensor, "3 x y z"]
     """relative"""
     spacing: Vector3
     """lengths of the cells along each axis [m]"""
     absorber: Absorber | None = None
+    sources: tuple[Source, ...] = ()
+    walls: Walls = BOX
 
     @property
     def reversible(self) -> bool:
@@ -48,58 +53,77 @@ class Faraday(Tree):
 
     def __call__(self, fields: Fields, t: float, dt: float) -> Fields:
         layers = None if self.absorber is None else (self.absorber, self.absorber.centers)
-        derivative = _Derivative(spacing=self.spacing, direction=1, layers=layers, dt=dt)
+        derivative = _Derivative(spacing=self.spacing, direction=1, layers=layers, dt=dt, walls=self.walls)
         curl, memory = derivative.curl(fields.electric, fields.memory, FARADAY_MEMORY)
+        for source in self.sources:
+            curl = _add(curl, source, source.values(step_index(t, dt), abs(dt)))
         magnetic = fields.magnetic - dt / (VACUUM_PERMEABILITY * self.permeability) * curl
+        for axis in range(3):
+            if self.walls.periodic(axis):
+                magnetic = _wrapped(magnetic, axis, [axis], self.walls.factor(axis))
         return tree.replace(fields, magnetic=magnetic, memory=memory)
 
 
 class Ampere(Tree):
-    """epsilon dE/dt + sigma E = curl H - J, with sigma E taken as the mean over the step (semi-implicit).
+    """epsilon dE/dt + sigma E + sum Re J = curl H - J0; sigma E and J taken as means over the step (semi-implicit).
 
-    decay = (1 - s) / (1 + s) and drive = (dt / epsilon) / (1 + s), s = sigma dt / (2 epsilon)
-    [Taflove2005, sec. 3.6]; both are zero on metal. With -dt they give the exact inverse. Where there is loss that
-    inverse multiplies rounding errors at each step, so the flow counts as reversible only without any.
+    decay = (1 - s + p) / (1 + s + q) and drive = (dt / epsilon) / (1 + s + q) with s = sigma dt / (2 epsilon)
+    [Taflove2005, sec. 3.6] and p, q what the poles of the edge give [Han2006]; both are zero on metal. With -dt they
+    give the exact inverse. Where there is loss that inverse multiplies rounding errors at each step, so the flow counts
+    as reversible only without any.
     """
 
     media: Media
     spacing: Vector3
     """distances between cell centres along each axis [m], one a node"""
     absorber: Absorber | None = None
-    sources: tuple[EdgeSource, ...] = ()
+    sources: tuple[Source, ...] = ()
+    walls: Walls = BOX
 
     @functools.cached_property
     def reversible(self) -> bool:
-        return self.absorber is None and not bool((self.media.conductivity != 0).any())
+        media = self.media
+        return self.absorber is None and media.poles is None and not bool((media.conductivity != 0).any())
 
     def coefficients(self, dt: float) -> tuple[Float[Tensor, "3 x y z"], Float[Tensor, "3 x y z"]]:
         """Returns (decay, drive [m s/F])."""
-        permittivity = VACUUM_PERMITTIVITY * self.media.permittivity
-        loss = self.media.conductivity * (0.5 * dt) / permittivity
-        zero = torch.zeros((), dtype=loss.dtype, device=loss.device)
-        decay = torch.where(self.media.metal, zero, (1.0 - loss) / (1.0 + loss))
-        drive = torch.where(self.media.metal, zero, dt / permittivity / (1.0 + loss))
+        media = self.media
+        scale = 0.5 * dt / (VACUUM_PERMITTIVITY * media.permittivity)
+        new = old = media.conductivity
+        if media.poles is not None:
+            after, before = media.poles.admittance(dt, media.conductivity.shape, media.conductivity.dtype)
+            new, old = new + after, old + before
+        zero = torch.zeros((), dtype=scale.dtype, device=scale.device)
+        decay = torch.where(media.metal, zero, (1.0 - scale * old) / (1.0 + scale * new))
+        drive = torch.where(media.metal, zero, 2.0 * scale / (1.0 + scale * new))
         return decay, drive
 
     def __call__(self, fields: Fields, t: float, dt: float) -> Fields:
         layers = None if self.absorber is None else (self.absorber, self.absorber.nodes)
-        derivative = _Derivative(spacing=self.spacing, direction=-1, layers=layers, dt=dt)
+        derivative = _Derivative(spacing=self.spacing, direction=-1, layers=layers, dt=dt, walls=self.walls)
         curl, memory = derivative.curl(fields.magnetic, fields.memory, AMPERE_MEMORY)
         decay, drive = self.coefficients(dt)
         for source in self.sources:
             if source.kind == "current":
-                curl = _add(curl, source, -self._signal(source, t, dt))
+                curl = _add(curl, source, -source.values(step_index(t, dt), abs(dt)))
+        poles, current = self.media.poles, fields.polarization
+        if poles is not None:
+            step = poles.recursion(dt)
+            before = fields.electric[poles.index()]
+            curl = curl.index_put(poles.index(), -real_product(step.share, current), accumulate=True)
         electric = decay * fields.electric + drive * curl
         for source in self.sources:
             if source.kind == "field":  # the edge counts as metal, so that what the update leaves there is zero
-                electric = _add(electric, source, self._signal(source, t, dt))
-        return tree.replace(fields, electric=electric, memory=memory)
-
-    def _signal(self, source: EdgeSource, t: float, dt: float) -> Tensor:
-        if source.kind == "current":
-            return source.signal(torch.tensor([step_index(t, dt)]), abs(dt))
-        # A held field belongs to the end of the step towards which the flow moves.
-        return source.signal(torch.tensor([step_index(t, dt) - (dt < 0)]), abs(dt))
+                # The field belongs to the end of the step towards which the flow moves.
+                electric = _add(electric, source, source.values(step_index(t, dt) - (dt < 0), abs(dt)))
+        for axis in range(3):
+            if self.walls.periodic(axis):
+                across = [component for component in range(3) if component != axis]
+                electric = _wrapped(electric, axis, across, self.walls.factor(axis))
+        if poles is not None:
+            after = electric[poles.index()]
+            current = product(step.keep, current) + both_parts(step.after, after) + both_parts(step.before, before)
+        return tree.replace(fields, electric=electric, memory=memory, polarization=current)
 
 
 class Probe(Tree):
@@ -118,7 +142,7 @@ class Probe(Tree):
         if self.probes.weights.shape[0]:
             check_capacity(fields, step + 1)
             place = torch.tensor([step], device=fields.records.device)
-            value = sign * self.probes.read(fields.electric)
+            value = sign * self.probes.read(fields.electric, fields.magnetic)
             fields = tree.replace(fields, records=fields.records.index_add(1, place, value[:, None]))
         if self.monitors.n_points and (step + 1) % self.monitors.every == 0:
             phases = sign * self.monitors.phases(step, 1, abs(dt))[0]
@@ -147,6 +171,7 @@ class _Derivative(Tree):
     direction: int
     layers: tuple[Absorber, tuple[Stretch, Stretch, Stretch]] | None
     dt: float
+    walls: Walls
 
     def curl(self, field: Tensor, memory: tuple[Tensor, ...], part: slice) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Returns curl of the field and the memory with its part renewed.
@@ -171,10 +196,16 @@ class _Derivative(Tree):
         return torch.stack([part for part in curl if part is not None]), tuple(renewed)
 
     def _difference(self, component: Tensor, axis: int) -> Tensor:
-        """Difference of neighbours, zero where there is none."""
+        """Difference of neighbours; beyond the first node of H lies what the wall there makes of the inside."""
         change = component.diff(dim=axis)
-        edge = torch.zeros_like(component.narrow(axis, 0, 1))
-        return torch.cat([change, edge] if self.direction > 0 else [edge, change], dim=axis)
+        if self.direction > 0:
+            return torch.cat([change, torch.zeros_like(component.narrow(axis, 0, 1))], dim=axis)
+        first, wall = component.narrow(axis, 0, 1), self.walls.sides(axis)[0]
+        if wall == "periodic":
+            edge = first - component.narrow(axis, component.shape[axis] - 2, 1) / self.walls.factor(axis)
+        else:
+            edge = 2.0 * first if wall == "pmc" else torch.zeros_like(first)
+        return torch.cat([edge, change], dim=axis)
 
     def _inverse_spacing(self, axis: int, field: Tensor) -> Tensor:
         """1 / spacing, one a node."""
@@ -207,7 +238,17 @@ def _with_part(memory: Tensor, renewed: Tensor, part: slice) -> Tensor:
     return torch.cat([memory[AMPERE_MEMORY], renewed])
 
 
-def _add(field: Tensor, source: EdgeSource, signal: Tensor) -> Tensor:
-    """Returns the field with amplitude times signal added on the edges of a source."""
-    index = tuple(part.to(field.device) for part in source.edges.unbind(1))
-    return field.index_put(index, (source.amplitude.to(signal) * signal).to(field), accumulate=True)
+def _add(field: Tensor, source: Source, values: Tensor) -> Tensor:
+    """Returns the field with a value added at each place of a source."""
+    index = tuple(part.to(field.device) for part in source.places.unbind(1))
+    return field.index_put(index, values.to(field), accumulate=True)
+
+
+def _wrapped(field: Tensor, axis: int, components: Sequence[int], factor: complex | float) -> Tensor:
+    """Returns the field with the last node of a periodic axis made the image of the first, in some components."""
+    parts = list(field.unbind(0))
+    for component in components:
+        part = parts[component]
+        size = part.shape[axis]
+        parts[component] = torch.cat([part.narrow(axis, 0, size - 1), factor * part.narrow(axis, 0, 1)], dim=axis)
+    return torch.stack(parts)

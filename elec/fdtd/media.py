@@ -10,16 +10,25 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from elec.fdtd.poles import Poles
+from elec.fdtd.walls import Walls
 from elec.grid import Grid
 from mindsci.errors import InputError
 from mindsci.tree import Tree
+
+BOX = Walls()
 
 
 class Media(Tree):
     """Coefficients of Maxwell's equations in the padded layout of `Fields`: component, then nodes.
 
     metal marks edges whose electric field is held at zero; the outer walls and the entries with no edge behind them
-    are always among them.
+    are always among them. poles add currents that follow the field: dispersion, and lumped elements.
+
+    They are effective coefficients. A conductor that cuts an edge, of which the fraction l is outside, and a face, of
+    which the fraction a is outside, is described by the same equations [Dey1997]: with l E as the electric field that
+    is stored (the voltage along the whole edge over its length), the permittivity, the conductivity and what poles add
+    are divided by l, and the permeability is multiplied by a. The scheme stays symmetric and keeps its energy.
     """
 
     permittivity: Float[Tensor, "3 nodes_x nodes_y nodes_z"]
@@ -29,6 +38,7 @@ class Media(Tree):
     permeability: Float[Tensor, "3 nodes_x nodes_y nodes_z"]
     """relative"""
     metal: Bool[Tensor, "3 nodes_x nodes_y nodes_z"]
+    poles: Poles | None = None
 
 
 def uniform_media(
@@ -38,6 +48,8 @@ def uniform_media(
     conductivity: Any = 0.0,
     permeability: Any = 1.0,
     metal: Tensor | None = None,
+    poles: Poles | None = None,
+    walls: Walls = BOX,
     dtype: torch.dtype = torch.float64,
 ) -> Media:
     """Returns media from numbers, or from tensors that broadcast to (3, nodes_x, nodes_y, nodes_z).
@@ -51,23 +63,29 @@ def uniform_media(
         tensor = value if isinstance(value, Tensor) else torch.tensor(value)
         return tensor.to(device=device, dtype=dtype).expand(shape)
 
-    walls = outer_walls(shape[1:], device=device)
+    outside = outer_walls(shape[1:], walls=walls, device=device)
     return Media(
         permittivity=spread(permittivity),
         conductivity=spread(conductivity),
         permeability=spread(permeability),
-        metal=walls if metal is None else walls | metal.to(device),
+        metal=outside if metal is None else outside | metal.to(device),
+        poles=poles,
     )
 
 
-def outer_walls(nodes: Sequence[int], *, device: torch.device | str = "cpu") -> Bool[Tensor, "3 x y z"]:
-    """Returns the edges along the six outer faces, and the padding: the domain ends on a perfect conductor."""
+def outer_walls(
+    nodes: Sequence[int], *, walls: Walls = BOX, device: torch.device | str = "cpu"
+) -> Bool[Tensor, "3 x y z"]:
+    """Returns the edges on which no update acts: those on conducting walls, and the padding.
+
+    The edges at the last node are among them always: they are conductor, or copies of those at the first.
+    """
     mask = torch.zeros(3, *nodes, dtype=torch.bool, device=device)
     for component in range(3):
         for axis in range(3):
             last = nodes[axis] - 1
             mask[component].select(axis, last).fill_(True)
-            if axis != component:
+            if axis != component and walls.sides(axis)[0] == "pec":
                 mask[component].select(axis, 0).fill_(True)
     return mask
 
@@ -84,7 +102,7 @@ def padded(components: Sequence[Tensor], nodes: Sequence[int], *, value: float |
     return torch.stack(parts)
 
 
-def scene_media(scene: Any, grid: Grid, *, dtype: torch.dtype = torch.float64) -> Media:
+def scene_media(scene: Any, grid: Grid, *, walls: Walls = BOX, dtype: torch.dtype = torch.float64) -> Media:
     """Returns the media of the parts of an `elec.geometry.Scene` on a grid."""
     nodes = [grid.nodes(axis).numel() for axis in range(3)]
     edges = scene.edge_materials(grid)
@@ -92,5 +110,5 @@ def scene_media(scene: Any, grid: Grid, *, dtype: torch.dtype = torch.float64) -
         permittivity=padded(edges.relative_permittivity, nodes, value=1.0).to(dtype),
         conductivity=padded(edges.conductivity, nodes, value=0.0).to(dtype),
         permeability=padded(scene.face_permeability(grid), nodes, value=1.0).to(dtype),
-        metal=padded(edges.metal, nodes, value=True) | outer_walls(nodes, device=grid.x.device),
+        metal=padded(edges.metal, nodes, value=True) | outer_walls(nodes, walls=walls, device=grid.x.device),
     )

@@ -36,7 +36,7 @@ from torch import Tensor
 
 from elec.fdtd.media import Media
 from elec.fdtd.probes import Probes
-from elec.fdtd.sources import EdgeSource, dual_areas
+from elec.fdtd.sources import Source, dual_areas
 from elec.grid import AXES, Grid
 from mindsci import tree
 from mindsci.errors import InputError
@@ -101,7 +101,7 @@ class VoltagePort(Tree):
                 f"{cell * 1e3:.4g} mm; use cells of at most {extent * 1e3:.4g} mm there"
             )
 
-    def place(self, grid: Grid, media: Media) -> tuple[Media, EdgeSource, Probes]:
+    def place(self, grid: Grid, media: Media) -> tuple[Media, Source, Probes]:
         """Returns the media with the port's resistors, its source, and the probe of its voltage [V].
 
         Raises InputError where metal shorts the port.
@@ -121,7 +121,7 @@ class VoltagePort(Tree):
         added = (lengths / (resistance * areas)).to(conductivity)
         conductivity = conductivity.index_put(_on(index, conductivity), added, accumulate=True)
         volts = self.amplitude * lengths / total
-        source = EdgeSource(edges=edges, amplitude=-volts / (resistance * areas), waveform=self.waveform)
+        source = Source(places=edges, amplitude=-volts / (resistance * areas), waveform=self.waveform)
         probe = Probes(edges=edges, weights=(shares * lengths)[None])
         return tree.replace(media, conductivity=conductivity), source, probe
 

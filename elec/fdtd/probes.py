@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -14,19 +15,33 @@ from mindsci.tree import Tree
 
 
 class Probes(Tree):
-    """Time signals: row p of the records gets sum over edges of weights[p, edge] times the electric field there."""
+    """Time signals: row p of the records gets sum over places of weights[p, place] times the field there.
 
-    edges: Int[Tensor, "edges 4"]
+    Components 0 to 2 are the electric field of an edge, 3 to 5 the magnetic field of a face. After a step the electric
+    field belongs to its end and the magnetic one to its middle.
+    """
+
+    edges: Int[Tensor, "places 4"]
     """component, then the three node indices"""
-    weights: Float[Tensor, "probes edges"]
+    weights: Float[Tensor, "probes places"]
 
-    def read(self, electric: Float[Tensor, "3 x y z"]) -> Float[Tensor, "probes"]:
+    def read(self, electric: Float[Tensor, "3 x y z"], magnetic: Float[Tensor, "3 x y z"]) -> Float[Tensor, "probes"]:
         """Returns the present value of each signal."""
-        return self.weights.to(electric.dtype) @ electric[tuple(self.edges.unbind(1))]
+        component, i, j, k = self.edges.unbind(1)
+        place = (component % 3, i, j, k)
+        values = electric[place]
+        if self.magnetic:
+            values = torch.where(component < 3, values, magnetic[place])
+        return self.weights.to(values) @ values
+
+    @functools.cached_property
+    def magnetic(self) -> bool:
+        """Whether any place is a face."""
+        return bool((self.edges[:, 0] >= 3).any())
 
 
 def point_probe(component: int, node: Sequence[int]) -> Probes:
-    """Returns a probe of one electric component at one edge [V/m]."""
+    """Returns a probe of one component: 0 to 2 electric, at an edge [V/m]; 3 to 5 magnetic, at a face [A/m]."""
     return Probes(edges=torch.tensor([[component, *node]]), weights=torch.ones(1, 1, dtype=torch.float64))
 
 
@@ -104,6 +119,6 @@ class Monitors(Tree):
         for box in self.boxes:
             size = math.prod(box.shape)
             both = spectra[:, :, start : start + size].reshape(2, -1, *box.shape)
-            found.append(torch.complex(both[0].contiguous(), both[1].contiguous()))
+            found.append(both[0] + 1j * both[1])
             start += size
         return found

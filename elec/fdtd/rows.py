@@ -6,6 +6,7 @@ coefficient array of the size of the grid goes through memory, and no element ne
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +55,25 @@ def _bytes_of_rows(planes: list[np.ndarray]) -> np.ndarray:
     )
 
 
-def padded_copy(tensor: Tensor, *, pad: bool = True) -> tuple[Tensor, np.ndarray, np.ndarray]:
+class Pool:
+    """Memory of fields that nobody holds any more, for the next ones: fresh memory costs a fault for every page."""
+
+    def __init__(self) -> None:
+        self._known: list[np.ndarray] = []
+
+    def take(self, size: int, dtype: np.dtype) -> np.ndarray:
+        """Returns an array with unknown contents."""
+        for place in range(len(self._known)):
+            array = self._known[place]
+            # Held by the list, the name and the argument of getrefcount: every view and tensor would hold it too.
+            if sys.getrefcount(array) == 3 and array.size == size and array.dtype == dtype:
+                return array
+        # numpy asks the system for huge pages, torch does not: a new array of 100 MB costs 50 ms without them.
+        self._known.append(np.empty(size, dtype=dtype))
+        return self._known[-1]
+
+
+def padded_copy(tensor: Tensor, *, pad: bool = True, pool: Pool | None = None) -> tuple[Tensor, np.ndarray, np.ndarray]:
     """Returns a copy whose rows begin on cache lines, as (tensor, array, array one place earlier in memory).
 
     The arrays show the rows with their padding, which is zero; the tensor shows them without it. Loads of vectors that
@@ -66,9 +85,8 @@ def padded_copy(tensor: Tensor, *, pad: bool = True) -> tuple[Tensor, np.ndarray
     width = -(-length // line) * line if pad else length
     size = int(np.prod(rows)) * width
     dtype = torch.empty(0, dtype=values.dtype).numpy().dtype
-    # A line more on both sides: vectors may read one place before the first row and after the last. numpy asks the
-    # system for huge pages, torch does not: a new array of 100 MB costs 50 ms of page faults without them.
-    storage = np.empty(size + 3 * line, dtype=dtype)
+    # A line more on both sides: vectors may read one place before the first row and after the last.
+    storage = (pool or Pool()).take(size + 3 * line, dtype)
     start = line + (-storage.ctypes.data // storage.itemsize) % line
     storage[start - line : start] = 0
     storage[start + size : start + size + line] = 0

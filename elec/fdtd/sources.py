@@ -1,4 +1,4 @@
-"""Sources on edges: an impressed current, or a field that is held at a given value."""
+"""Sources: impressed electric and magnetic currents, or a field that is held at a given value."""
 
 from __future__ import annotations
 
@@ -13,24 +13,42 @@ from elec.grid import AXES, Grid
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 
+Kind = Literal["current", "field", "magnetic current"]
 
-class EdgeSource(Tree):
-    """The same signal on a set of edges.
 
-    kind "current": amplitude is an impressed current density along the edge [A/m^2], which enters Ampere's law as
-    curl H - J. kind "field": the field of the edge is amplitude [V/m] times the signal, whatever arrives there.
+class Source(Tree):
+    """Signals on a set of edges or faces; a place may occur many times, and what it gets adds up.
+
+    kind "current": amplitude is an impressed current density along the edge [A/m^2], which enters Ampère's law as
+    curl H - J. kind "field": the field of the edge is amplitude [V/m] times the signal, whatever arrives there. kind
+    "magnetic current": amplitude is an impressed magnetic current density through the face [V/m^2], which enters
+    Faraday's law as -curl E - M.
+
+    The waveform maps times [s] to one signal, or to several as (steps, signals); then `columns` names that of each
+    place.
     """
 
-    edges: Int[Tensor, "edges 4"]
+    places: Int[Tensor, "places 4"]
     """component, then the three node indices"""
-    amplitude: Float[Tensor, "edges"]
+    amplitude: Float[Tensor, "places"]
     waveform: Any
-    """maps times [s] to values"""
-    kind: Literal["current", "field"] = "current"
+    kind: Kind = "current"
+    columns: Int[Tensor, "places"] | None = None
 
-    def signal(self, step: Tensor, dt: float) -> Float[Tensor, "steps"]:
-        """Returns the signal of whole steps: a current acts at their middle, a held field at their end."""
-        return self.waveform((step.to(torch.float64) + (0.5 if self.kind == "current" else 1.0)) * dt)
+    def signal(self, step: Int[Tensor, "steps"], dt: float) -> Float[Tensor, "steps signals"]:
+        """Returns the signals of whole steps: at the middle of what the step does to that field, or at its end."""
+        offset = {"current": 0.5, "field": 1.0, "magnetic current": 0.0}[self.kind]
+        signal = self.waveform((step.to(torch.float64) + offset) * dt)
+        return signal if signal.ndim == 2 else signal[:, None]
+
+    def column(self) -> Int[Tensor, "places"]:
+        """Returns the signal that belongs to each place."""
+        return torch.zeros(len(self.places), dtype=torch.int64) if self.columns is None else self.columns
+
+    def values(self, step: int, dt: float) -> Tensor:
+        """Returns amplitude times signal of every place in one step."""
+        signal = self.signal(torch.tensor([step]), dt)[0]
+        return self.amplitude * signal[self.column().to(signal.device)].to(self.amplitude.device)
 
 
 def dipole(
@@ -41,7 +59,7 @@ def dipole(
     *,
     current: float = 1.0,
     kind: Literal["current", "field"] = "current",
-) -> EdgeSource:
+) -> Source:
     """Returns a source on one edge: a current [A] through it, or a voltage gradient [V/m] held along it.
 
     Raises InputError where there is no such edge.
@@ -56,8 +74,8 @@ def dipole(
     amplitude = current
     if kind == "current":
         amplitude /= float(dual_areas(grid, component, torch.tensor([place]))[0])
-    return EdgeSource(
-        edges=torch.tensor([[component, *place]]),
+    return Source(
+        places=torch.tensor([[component, *place]]),
         amplitude=torch.tensor([amplitude], dtype=torch.float64),
         waveform=waveform,
         kind=kind,

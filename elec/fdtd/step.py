@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from elec.fdtd.absorber import Absorber
 from elec.fdtd.flows import Ampere, Faraday, Probe, check_capacity, step_index
-from elec.fdtd.media import Media
+from elec.fdtd.media import BOX, Media, outer_walls
 from elec.fdtd.probes import Monitors, Probes, join_probes
-from elec.fdtd.sources import EdgeSource
+from elec.fdtd.sources import Source
+from elec.fdtd.walls import Walls
 from elec.fields import Fields, zero_fields
-from elec.grid import Grid
+from elec.grid import AXES, Grid
 from mindsci import tree
 from mindsci.errors import InputError
 from mindsci.kernels import choose_engine
@@ -92,16 +92,17 @@ class YeeStep(Tree):
 
     def start(self, n_samples: int = 0) -> Fields:
         """Returns fields at rest with room for n_samples steps of the probes."""
-        absorber, monitors = self.ampere.absorber, self.probe.monitors
+        absorber, monitors, poles = self.ampere.absorber, self.probe.monitors, self.ampere.media.poles
         permittivity = self.ampere.media.permittivity
         return zero_fields(
             permittivity.shape[1:],
             layers=absorber.layers if absorber is not None else ((0, 0), (0, 0), (0, 0)),
+            n_terms=poles.rate.numel() if poles is not None else 0,
             n_probes=self.probe.probes.weights.shape[0],
             n_samples=n_samples,
             n_frequencies=monitors.n_frequencies,
             n_points=monitors.n_points,
-            dtype=permittivity.dtype,
+            dtype=permittivity.dtype.to_complex() if self.ampere.walls.complex else permittivity.dtype,
             device=permittivity.device,
         )
 
@@ -111,7 +112,8 @@ def yee_step(
     media: Media,
     *,
     absorber: Absorber | None = None,
-    sources: Sequence[EdgeSource] = (),
+    walls: Walls = BOX,
+    sources: Sequence[Source] = (),
     probes: Sequence[Probes] = (),
     monitors: Monitors | None = None,
     engine: str = "auto",
@@ -122,12 +124,12 @@ def yee_step(
 
     Raises InputError for a source on metal, a probe or monitor outside the grid, an engine that cannot serve.
     """
-    media = _hold_fields(media, sources)
+    media = _hold_fields(_walled(media, walls), sources)
     device = media.permittivity.device
     available = {
         "reference": lambda: None,
-        "numba": lambda: _numba_cannot(media.permittivity),
-        "triton": lambda: _triton_cannot(media.permittivity),
+        "numba": lambda: _numba_cannot(media, walls),
+        "triton": lambda: _triton_cannot(media, walls),
     }
     chosen, reason = choose_engine(engine, device=device, available=available)
     logger.info("FDTD engine %s: %s", chosen, reason)
@@ -136,31 +138,53 @@ def yee_step(
     _check_places(media, joined, monitors)
     absorber = tree.to(absorber, device=device)
     spacing = [grid.spacing(axis).to(device) for axis in range(3)]
-    dual = [grid.dual_spacing(axis).to(device) for axis in range(3)]
+    dual = [walls.dual_spacing(grid, axis).to(device) for axis in range(3)]
+    magnetic = tuple(source for source in sources if source.kind == "magnetic current")
+    electric = tuple(source for source in sources if source.kind != "magnetic current")
     return YeeStep(
         faraday=Faraday(
-            permeability=media.permeability, spacing=(spacing[0], spacing[1], spacing[2]), absorber=absorber
+            permeability=media.permeability,
+            spacing=(spacing[0], spacing[1], spacing[2]),
+            absorber=absorber,
+            sources=magnetic,
+            walls=walls,
         ),
-        ampere=Ampere(media=media, spacing=(dual[0], dual[1], dual[2]), absorber=absorber, sources=tuple(sources)),
+        ampere=Ampere(
+            media=media, spacing=(dual[0], dual[1], dual[2]), absorber=absorber, sources=electric, walls=walls
+        ),
         probe=Probe(probes=tree.to(joined, device=device), monitors=monitors),
         engine=chosen,
         reason=reason,
     )
 
 
-def _hold_fields(media: Media, sources: Sequence[EdgeSource]) -> Media:
+def _walled(media: Media, walls: Walls) -> Media:
+    """Holds the edges on conducting walls at zero, and refuses media that were made for other walls."""
+    outside = outer_walls(media.metal.shape[1:], walls=walls, device=media.metal.device)
+    for axis, name in enumerate(AXES):
+        across = [component for component in range(3) if component != axis]
+        if walls.sides(axis)[0] != "pec" and bool(media.metal.select(axis + 1, 0)[across].all()):
+            raise InputError(
+                f"the wall at the low side of {name} is '{walls.sides(axis)[0]}', but the media have metal there; "
+                "give the same walls to uniform_media or scene_media"
+            )
+    return tree.replace(media, metal=media.metal | outside)
+
+
+def _hold_fields(media: Media, sources: Sequence[Source]) -> Media:
     """Marks the edges of held fields as metal, and refuses currents on metal, where they would do nothing."""
     metal = media.metal
     for source in sources:
-        index = tuple(part.to(metal.device) for part in source.edges.unbind(1))
+        index = tuple(part.to(metal.device) for part in source.places.unbind(1))
         if source.kind == "current" and bool(metal[index].any()):
+            found = source.places[metal[index].cpu()]
             raise InputError(
-                "a current source lies on metal or on the outer wall "
-                f"(edges {source.edges[metal[index].cpu()].tolist()} as component, node); move it off the metal"
+                f"a current source lies on metal or on the outer wall ({len(found)} edges, the first at component "
+                f"and node {found[0].tolist()}); move it off the metal"
             )
     for source in sources:
         if source.kind == "field":
-            index = tuple(part.to(metal.device) for part in source.edges.unbind(1))
+            index = tuple(part.to(metal.device) for part in source.places.unbind(1))
             metal = metal.index_put(index, torch.ones((), dtype=torch.bool, device=metal.device))
     return tree.replace(media, metal=metal)
 
@@ -174,26 +198,30 @@ def _check_places(media: Media, probes: Probes, monitors: Monitors) -> None:
             raise InputError(f"the monitor's box up to node {box.high} leaves the grid of {nodes.tolist()} nodes")
 
 
-def _numba_cannot(like: Tensor) -> str | None:
-    if like.device.type != "cpu":
-        return f"it runs on the CPU and the fields are on {like.device}"
-    return _wrong_precision(like)
+def _numba_cannot(media: Media, walls: Walls) -> str | None:
+    if media.permittivity.device.type != "cpu":
+        return f"it runs on the CPU and the fields are on {media.permittivity.device}"
+    return _not_for_kernels(media, walls)
 
 
-def _triton_cannot(like: Tensor) -> str | None:
+def _triton_cannot(media: Media, walls: Walls) -> str | None:
     import importlib.util
     import os
 
+    device = media.permittivity.device
     if importlib.util.find_spec("triton") is None:
         return "the package triton is not installed (pip install 'mindsci[interpret]', or a CUDA build of torch)"
-    if like.device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
-        return f"it needs a CUDA device and the fields are on {like.device}"
-    return _wrong_precision(like)
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        return f"it needs a CUDA device and the fields are on {device}"
+    return _not_for_kernels(media, walls)
 
 
-def _wrong_precision(like: Tensor) -> str | None:
-    if like.dtype not in (torch.float32, torch.float64):
-        return f"it computes in float32 or float64, not in {str(like.dtype).removeprefix('torch.')}"
+def _not_for_kernels(media: Media, walls: Walls) -> str | None:
+    dtype = media.permittivity.dtype
+    if dtype not in (torch.float32, torch.float64):
+        return f"it computes in float32 or float64, not in {str(dtype).removeprefix('torch.')}"
+    if walls.complex:
+        return "it computes real fields, and Bloch-periodic walls make them complex"
     return None
 
 

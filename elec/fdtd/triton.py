@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from elec.fdtd import triton_kernels as kernels
-from elec.fdtd.arrays import Coefficients, coefficients, layers, source_weights
+from elec.fdtd.arrays import coefficients, layers, source_places, source_signals, source_weights
+from elec.fdtd.poles import Recursion, both_parts, product, real_product
 from elec.fields import Fields
 from mindsci import tree
 
 if TYPE_CHECKING:
+    from elec.fdtd.sources import Source
     from elec.fdtd.step import YeeStep
 
 BLOCK = 256
@@ -45,31 +47,63 @@ class TritonEngine:
         self.ampere = [*on_device(tables.rows_e, tables.decay, tables.drive, *tables.inverse_e), *places]
         self.ampere += on_device(*slabs.b_e, *slabs.c_e)
         self.sizes = [*self.nodes, *(memory.shape[axis + 1] for axis, memory in enumerate(fields.memory))]
+        walls = step.ampere.walls
+        self.periodic = [axis for axis in range(3) if walls.periodic(axis)]
+        self.last = [size - 2 if walls.periodic(axis) else -1 for axis, size in enumerate(self.nodes)]
         self.block = BLOCK if device.type == "cuda" else INTERPRETED_BLOCK
         self.grid = (-(-int(np.prod(self.nodes)) // self.block),)
-        self.source_places, self.source_gains, self.columns = self._sources(tables, device)
-        self.probe_places = self._flat(step.probe.probes.edges.cpu()).to(device)
+        weights = source_weights(step, tables)
+        self.electric_sources = _Driven(self, step.ampere.sources, weights[0], device)
+        self.magnetic_sources = _Driven(self, step.faraday.sources, weights[1], device)
+        self.probe_places = self.flat(step.probe.probes.edges.cpu()).to(device)
+        poles = step.ampere.media.poles
+        if poles is not None:
+            self.pole_places = self.flat(poles.edges.cpu()).to(device)
+            self.recursion = Recursion(*(part.detach().to(device) for part in poles.recursion(dt)))
+            drive = tables.drive[tables.rows_e[tuple(poles.edges.cpu().numpy().T[:3])], poles.edges[:, 3].cpu().numpy()]
+            self.pole_drive = torch.from_numpy(drive).to(device)
 
     def advance(self, fields: Fields, first: int, n_steps: int) -> Fields:
         """Returns the fields after n_steps from step `first`."""
         new = tree.map(lambda leaf: leaf.detach().clone(memory_format=torch.contiguous_format), fields)
-        signals = self._signals(new.electric, first, n_steps)
         phases = self.step.probe.monitors.phases(first, n_steps, self.dt).to(new.electric)
         samples = new.electric.new_zeros(n_steps, len(self.probe_places))
         parts = (new.electric, new.magnetic, *new.memory)
-        flat = new.electric.view(-1)
+        electric, magnetic = new.electric.view(-1), new.magnetic.view(-1)
+        driven = self.electric_sources.signals(electric, first, n_steps, self.dt)
+        driven_magnetic = self.magnetic_sources.signals(magnetic, first, n_steps, self.dt)
         for index in range(n_steps):
             kernels.faraday_kernel[self.grid](*parts, *self.faraday, *self.sizes, BLOCK=self.block)
-            kernels.ampere_kernel[self.grid](*parts, *self.ampere, *self.sizes, BLOCK=self.block)
-            if len(self.source_places):
-                flat.index_add_(0, self.source_places, signals[index])
+            self.magnetic_sources.act(magnetic, driven_magnetic[index])
+            self._wrap(new.magnetic, normal=True)
+            held = electric[self.pole_places] if len(new.polarization[0]) else electric
+            kernels.ampere_kernel[self.grid](*parts, *self.ampere, *self.sizes, *self.last, BLOCK=self.block)
+            self.electric_sources.act(electric, driven[index])
+            if len(new.polarization[0]):
+                self._polarize(electric, held, new.polarization)
+            self._wrap(new.electric, normal=False)
             if len(self.probe_places):
-                samples[index] = flat[self.probe_places]
+                samples[index] = torch.cat([electric, magnetic])[self.probe_places]
             self._accumulate(new, first + index, phases[index])
         if len(self.probe_places):
-            weights = self.step.probe.probes.weights.to(flat.device, torch.float64)
+            weights = self.step.probe.probes.weights.to(electric.device, torch.float64)
             new.records[:, first : first + n_steps] += (weights @ samples.T.to(torch.float64)).to(new.records.dtype)
         return new
+
+    def _polarize(self, electric: Tensor, before: Tensor, current: Tensor) -> None:
+        """Lets the currents of the poles act on the field, then advances them."""
+        step = self.recursion
+        electric.index_add_(0, self.pole_places, -self.pole_drive * real_product(step.share, current))
+        after = electric[self.pole_places]
+        gained = both_parts(step.after, after) + both_parts(step.before, before)
+        current.copy_(product(step.keep, current) + gained)
+
+    def _wrap(self, field: Tensor, *, normal: bool) -> None:
+        """Makes the last node of the periodic axes the image of the first."""
+        for axis in self.periodic:
+            for component in range(3):
+                if (component == axis) == normal:
+                    field[component].select(axis, -1).copy_(field[component].select(axis, 0))
 
     def _accumulate(self, new: Fields, step: int, phases: Tensor) -> None:
         monitors = self.step.probe.monitors
@@ -82,25 +116,30 @@ class TritonEngine:
             new.spectra[:, :, start : start + len(values)] += weight.T[:, :, None] * values
             start += len(values)
 
-    def _flat(self, edges: Tensor) -> Tensor:
-        """Positions of edges in the fields seen as one vector."""
+    def flat(self, places: Tensor) -> Tensor:
+        """Positions of places in the fields seen as one vector, the magnetic ones (3 to 5) after the others."""
         n_x, n_y, n_z = self.nodes
-        component, i, j, k = edges.unbind(1)
+        component, i, j, k = places.unbind(1)
         return ((component * n_x + i) * n_y + j) * n_z + k
 
-    def _sources(self, tables: Coefficients, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Where sources act, what a signal of one adds there, and whose signal it is."""
-        sources = self.step.ampere.sources
-        edges = torch.cat([torch.zeros(0, 4, dtype=torch.int64), *(source.edges.cpu() for source in sources)])
-        gains = np.concatenate([np.zeros(0), *source_weights(self.step, tables)])
-        columns = [number for number, source in enumerate(sources) for _ in source.edges]
-        return self._flat(edges).to(device), torch.from_numpy(gains), torch.tensor(columns, dtype=torch.int64)
 
-    def _signals(self, like: Tensor, first: int, n_steps: int) -> Tensor:
-        """What every source edge gains in each step."""
-        steps = torch.arange(first, first + n_steps)
-        sources = self.step.ampere.sources
-        if not sources:
-            return like.new_zeros(n_steps, 0)
-        signals = torch.stack([source.signal(steps, self.dt) for source in sources], dim=1)
-        return (signals[:, self.columns] * self.source_gains).to(like)
+class _Driven:
+    """Where sources of one law act, what a signal of one adds there, and whose signal it is."""
+
+    def __init__(
+        self, engine: TritonEngine, sources: tuple[Source, ...], weights: list[np.ndarray], device: torch.device
+    ) -> None:
+        places, columns = source_places(sources, engine.dt)
+        self.sources = sources
+        self.places = engine.flat(torch.from_numpy(places)).to(device)
+        self.columns = torch.from_numpy(columns).to(device)
+        self.weights = torch.from_numpy(np.concatenate([np.zeros(0), *weights])).to(device)
+
+    def signals(self, like: Tensor, first: int, n_steps: int, dt: float) -> Tensor:
+        """Returns the signals of all columns on the device, (steps, columns)."""
+        return torch.from_numpy(source_signals(self.sources, first, n_steps, dt)).to(like.device)
+
+    def act(self, field: Tensor, signal: Tensor) -> None:
+        """Adds one step's values to a field."""
+        if len(self.places):
+            field.index_add_(0, self.places, (self.weights * signal[self.columns]).to(field))

@@ -85,9 +85,12 @@ def faraday_kernel(
 def ampere_kernel(
     electric, magnetic, memory_x, memory_y, memory_z, rows, decay, drive, inverse_x, inverse_y, inverse_z,
     slab_x, slab_y, slab_z, b_x, b_y, b_z, c_x, c_y, c_z, n_x, n_y, n_z, slots_x, slots_y, slots_z,
-    BLOCK: tl.constexpr,
+    last_x, last_y, last_z, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """E <- decay E + drive curl H. A neighbour before the first node is the node itself: its difference is zero."""
+    """E <- decay E + drive curl H.
+
+    The neighbour before the first node is that of index last along a periodic axis, and zero where last is -1.
+    """
     node = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     k = node % n_z
     j = (node // n_z) % n_y
@@ -103,31 +106,34 @@ def ampere_kernel(
 
     inverse = tl.load(inverse_x + i, mask=mask, other=0.0)
     slot = tl.load(slab_x + i, mask=mask, other=-1)
-    before = node - tl.where(i > 0, n_y * n_z, 0)
-    change = hy - tl.load(magnetic + size + before, mask=mask, other=0.0)
+    before = tl.where(i > 0, node - n_y * n_z, node + last_x * n_y * n_z)
+    exists = mask & (i + last_x >= 0)
+    change = hy - tl.load(magnetic + size + before, mask=exists, other=0.0)
     place = _place(0, slot, j, k, slots_x, n_y, n_z)
     curl_z = _stretched(change, inverse, memory_x, place, slot, b_x, c_x, mask)
-    change = tl.load(magnetic + 2 * size + before, mask=mask, other=0.0) - hz
+    change = tl.load(magnetic + 2 * size + before, mask=exists, other=0.0) - hz
     place = _place(1, slot, j, k, slots_x, n_y, n_z)
     curl_y = _stretched(change, inverse, memory_x, place, slot, b_x, c_x, mask)
 
     inverse = tl.load(inverse_y + j, mask=mask, other=0.0)
     slot = tl.load(slab_y + j, mask=mask, other=-1)
-    before = node - tl.where(j > 0, n_z, 0)
-    change = hz - tl.load(magnetic + 2 * size + before, mask=mask, other=0.0)
+    before = tl.where(j > 0, node - n_z, node + last_y * n_z)
+    exists = mask & (j + last_y >= 0)
+    change = hz - tl.load(magnetic + 2 * size + before, mask=exists, other=0.0)
     place = _place(0, i, slot, k, n_x, slots_y, n_z)
     curl_x = _stretched(change, inverse, memory_y, place, slot, b_y, c_y, mask)
-    change = tl.load(magnetic + before, mask=mask, other=0.0) - hx
+    change = tl.load(magnetic + before, mask=exists, other=0.0) - hx
     place = _place(1, i, slot, k, n_x, slots_y, n_z)
     curl_z += _stretched(change, inverse, memory_y, place, slot, b_y, c_y, mask)
 
     inverse = tl.load(inverse_z + k, mask=mask, other=0.0)
     slot = tl.load(slab_z + k, mask=mask, other=-1)
-    before = node - tl.where(k > 0, 1, 0)
-    change = hx - tl.load(magnetic + before, mask=mask, other=0.0)
+    before = tl.where(k > 0, node - 1, node + last_z * 1)
+    exists = mask & (k + last_z >= 0)
+    change = hx - tl.load(magnetic + before, mask=exists, other=0.0)
     place = _place(0, i, j, slot, n_x, n_y, slots_z)
     curl_y += _stretched(change, inverse, memory_z, place, slot, b_z, c_z, mask)
-    change = tl.load(magnetic + size + before, mask=mask, other=0.0) - hy
+    change = tl.load(magnetic + size + before, mask=exists, other=0.0) - hy
     place = _place(1, i, j, slot, n_x, n_y, slots_z)
     curl_x += _stretched(change, inverse, memory_z, place, slot, b_z, c_z, mask)
 

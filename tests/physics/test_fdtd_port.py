@@ -98,12 +98,12 @@ def test_the_shares_of_an_uneven_port_add_up_to_its_resistance() -> None:
     grid = Grid(x=x, y=x, z=x)
     port = port_between(grid, (1, 1, 1), (4, 3, 4), frequency=1e9, resistance=75.0)
     media, source, probe = port.place(grid, uniform_media(grid))
-    index = tuple(source.edges.unbind(1))
-    lengths = grid.spacing(2)[source.edges[:, 3]]
-    resistances = lengths / (media.conductivity[index] * dual_areas(grid, 2, source.edges[:, 1:]))
+    index = tuple(source.places.unbind(1))
+    lengths = grid.spacing(2)[source.places[:, 3]]
+    resistances = lengths / (media.conductivity[index] * dual_areas(grid, 2, source.places[:, 1:]))
     conductances = {}
-    for (_, i, j, _), resistance in zip(source.edges.tolist(), resistances.tolist(), strict=True):
+    for (_, i, j, _), resistance in zip(source.places.tolist(), resistances.tolist(), strict=True):
         conductances[i, j] = conductances.get((i, j), 0.0) + resistance
     assert sum(1.0 / series for series in conductances.values()) == pytest.approx(1.0 / 75.0, rel=1e-12)
     uniform_field = torch.ones(3, 6, 6, 6, dtype=torch.float64)
-    assert float(probe.read(uniform_field)[0]) == pytest.approx(3e-3)  # 1 V/m over 3 mm
+    assert float(probe.read(uniform_field, uniform_field)[0]) == pytest.approx(3e-3)  # 1 V/m over 3 mm
