@@ -147,20 +147,15 @@ def coefficients(step: YeeStep, dt: float, dtype: Any, turn: Turn = UNTURNED) ->
     gain[:, -1] = 0.0  # no face lies above the last node
     absorber = step.ampere.absorber
     inverse_e = _inverse(step.ampere.spacing, absorber.nodes if absorber else None, dtype)
+    inverse_h = _inverse(_with_padding(step.faraday.spacing), absorber.centers if absorber else None, dtype)
     return Coefficients(
         rows_e=electric.index,
         decay=np.where(metal, 0.0, (1.0 - scale * old) / (1.0 + scale * new)).astype(dtype),
         drive=np.where(metal, 0.0, 2.0 * scale / (1.0 + scale * new)).astype(dtype),
         rows_h=magnetic.index,
         gain=gain.astype(dtype),
-        inverse_e=turn.axes(
-            _mirrored(
-                _inverse(step.ampere.spacing, absorber.nodes if absorber else None, dtype), step.ampere.walls, 1.0
-            )
-        ),
-        inverse_h=turn.axes(
-            _inverse(_with_padding(step.faraday.spacing), absorber.centers if absorber else None, dtype)
-        ),
+        inverse_e=turn.axes(_mirrored(inverse_e, step.ampere.walls, 1.0)),
+        inverse_h=turn.axes(inverse_h),
     )
 
 

@@ -22,7 +22,6 @@ from mindsci.errors import InputError
 from mindsci.train import Group
 from mindsci.train.metrics import MetricsTable
 
-
 LAUNCHES = 3
 """Each with four attempts of its own."""
 
