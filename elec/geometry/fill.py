@@ -15,6 +15,8 @@ from mindsci.tree import parameters
 # Widths below this fraction of the cell are taken as this: the formula divides by each of them, and loses 1e-8 of its
 # sixteen digits for each; a surface along the grid is blurred by as much.
 THINNEST = 1e-4
+# Points whose distance is asked for at a time: a few hundred bytes for each.
+POINTS_AT_ONCE = 1 << 19
 
 
 class SignedDistance(Protocol):
@@ -22,15 +24,39 @@ class SignedDistance(Protocol):
 
 
 def soft_fill(solid: SignedDistance, grid: Grid) -> Float[Tensor, "nx ny nz"]:
-    """Returns the fraction of each cell inside a solid, its surface taken as flat across the cell."""
-    centers = torch.stack(torch.meshgrid(*(grid.centers(axis) for axis in range(3)), indexing="ij"), dim=-1)
-    sizes = torch.stack(torch.meshgrid(*(grid.spacing(axis) for axis in range(3)), indexing="ij"), dim=-1)
+    """Returns the fraction of each cell inside a solid, its surface taken as flat across the cell.
+
+    Only cells nearer to the surface than their half diagonal are cut: a signed distance is never larger than the
+    distance to the surface.
+    """
+    centers, sizes = lattice(*(grid.centers(axis) for axis in range(3))), [grid.spacing(axis) for axis in range(3)]
+    distance = distances(solid, centers)
+    half_diagonal = 0.5 * lattice(*sizes).norm(dim=-1)
+    near = (distance.abs() < half_diagonal).nonzero()
+    fraction = (distance < 0).to(distance.dtype)
+    if len(near) == 0:
+        return fraction
+    points = centers[near.unbind(1)]
+    cell = torch.stack([size[index] for size, index in zip(sizes, near.unbind(1), strict=True)], dim=-1)
     wanted = torch.is_grad_enabled() and bool(parameters(solid))
     with torch.enable_grad():
-        centers.requires_grad_()
-        distance = solid.signed_distance(centers)
-        (normal,) = torch.autograd.grad(distance.sum(), centers, create_graph=wanted)
-    return plane_fraction(distance if wanted else distance.detach(), normal, sizes)
+        points.requires_grad_()
+        depth = solid.signed_distance(points)
+        (normal,) = torch.autograd.grad(depth.sum(), points, create_graph=wanted)
+    cut = plane_fraction(depth if wanted else depth.detach(), normal, cell)
+    return fraction.index_put(near.unbind(1), cut)
+
+
+def lattice(x: Float[Tensor, "nx"], y: Float[Tensor, "ny"], z: Float[Tensor, "nz"]) -> Float[Tensor, "nx ny nz 3"]:
+    """Returns the vectors of every combination of three lists."""
+    return torch.stack(torch.meshgrid(x, y, z, indexing="ij"), dim=-1)
+
+
+def distances(solid: SignedDistance, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
+    """Returns the signed distances [m], without a gradient and in pieces that bound the memory."""
+    with torch.no_grad():
+        pieces = [solid.signed_distance(piece) for piece in points.reshape(-1, 3).split(POINTS_AT_ONCE)]
+        return torch.cat(pieces).reshape(points.shape[:-1])
 
 
 def plane_fraction(

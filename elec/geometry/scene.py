@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from elec.geometry.csg import Solid
+from elec.geometry.cuts import Cuts, metal_cuts
 from elec.geometry.part import Part, Planes, all_planes, bounds
-from elec.geometry.voxels import EdgeMasks, fill_fractions, no_edges, sheet_edges, solid_edges
+from elec.geometry.subpixel import (
+    Boxes,
+    Filling,
+    effective_materials,
+    fill,
+    permeability,
+    permittivity_and_conductivity,
+    response_of,
+)
+from elec.geometry.voxels import EdgeMasks, no_edges, sheet_edges, solid_edges
 from elec.grid import Grid
 from elec.materials import Material, find_material
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 
 Components = tuple[Tensor, Tensor, Tensor]
+ELECTRIC = ("relative_permittivity", "conductivity")
+MAGNETIC = ("relative_permeability",)
 
 
 class CellMaterials(Tree):
@@ -37,10 +51,27 @@ class EdgeMaterials(Tree):
     """true where the tangential field is held at zero"""
 
 
+class Body(Tree):
+    """A constructive solid in a scene: its parameters get gradients, which those of a `Part` do not."""
+
+    name: str
+    solid: Solid
+    material: str = "pec"
+    kind: Literal["solid"] = "solid"
+
+    def part(self) -> Part:
+        """Returns the exact mesh. Raises InputError where the solid has none."""
+        return self.solid.part(self.name, material=self.material)
+
+    def bounds(self) -> Float[Tensor, "2 3"]:
+        """Lowest and highest coordinates [m], as those of the exact mesh."""
+        return self.part().bounds()
+
+
 class Scene(Tree):
     """Parts in a background. A later solid replaces an earlier one where they overlap; sheets are never replaced."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[Part | Body, ...]
     materials: Mapping[str, Material]
     background: str = "vacuum"
 
@@ -59,30 +90,36 @@ class Scene(Tree):
         if find_material(self.background, self.materials).is_metal:
             raise InputError("the background cannot be metal; use 'vacuum' or a dielectric")
 
-    def material(self, part: Part) -> Material:
+    def material(self, part: Part | Body) -> Material:
         return find_material(part.material, self.materials)
 
     def bounds(self) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float]]:
         """Lowest and highest coordinate of all parts for each axis [m]."""
         if not self.parts:
             raise InputError("the scene has no parts, so its extent is not known; add a part")
-        return bounds(self.parts)
+        return bounds(self._meshes())
 
     def planes(self) -> Planes:
         """Coordinates that grid lines should meet, for each axis [m]."""
-        return all_planes(self.parts)
+        return all_planes(self._meshes())
+
+    def _meshes(self) -> list[Part]:
+        return [part.part() if isinstance(part, Body) else part for part in self.parts]
+
+    def _solids(self) -> list[Part | Body]:
+        return [part for part in self.parts if part.kind == "solid"]
 
     def cell_materials(self, grid: Grid, *, subsamples: int = 4) -> CellMaterials:
         """Returns the material of each cell; metal solids leave what was there before them."""
         background = find_material(self.background, self.materials)
         values = {
-            name: torch.full(grid.shape, getattr(background, name), dtype=torch.float64, device=grid.x.device)
-            for name in ("relative_permittivity", "relative_permeability", "conductivity")
+            name: torch.full(grid.shape, float(getattr(background, name)), dtype=torch.float64, device=grid.x.device)
+            for name in (*ELECTRIC, *MAGNETIC)
         }
-        for part in self.parts:
+        for part in self._solids():
             material = self.material(part)
-            if part.kind == "solid" and not material.is_metal:
-                fraction = fill_fractions(part, grid, subsamples=subsamples)
+            if not material.is_metal:
+                fraction = fill(_shape(part), grid, subsamples=subsamples)
                 if not bool(fraction.any()):
                     raise InputError(f"part '{part.name}' fills no cell of the grid; use smaller cells or a wider grid")
                 for name, value in values.items():
@@ -90,47 +127,105 @@ class Scene(Tree):
         return CellMaterials(**values)
 
     def metal_edges(self, grid: Grid) -> EdgeMasks:
-        """Returns the electric edges inside or on metal."""
-        solid, sheets = list(no_edges(grid)), list(no_edges(grid))
-        for part in self.parts:
-            if part.kind == "sheet":
-                sheets = _either(sheets, sheet_edges(part, grid))
-            elif self.material(part).is_metal:
-                edges = solid_edges(part, grid)
+        """Returns the electric edges inside or on metal: the staircase of the solids, and the sheets."""
+        solid = list(no_edges(grid))
+        for part in self._solids():
+            if self.material(part).is_metal:
+                edges = solid_edges(_shape(part), grid)
                 if not any(bool(mask.any()) for mask in edges):
                     raise InputError(f"metal part '{part.name}' covers no edge of the grid; use smaller cells")
                 solid = _either(solid, edges)
             elif any(bool(mask.any()) for mask in solid):
-                hollow = solid_edges(part, grid, border=False)
+                hollow = solid_edges(_shape(part), grid, border=False)
                 solid = [mask & ~replaced for mask, replaced in zip(solid, hollow, strict=True)]
-        ex, ey, ez = _either(solid, sheets)
+        ex, ey, ez = _either(solid, self.sheet_edges(grid))
         return (ex, ey, ez)
 
-    def edge_materials(self, grid: Grid, *, subsamples: int = 4) -> EdgeMaterials:
-        """Returns permittivity and conductivity [S/m] of each electric edge, and whether it is metal.
+    def sheet_edges(self, grid: Grid) -> EdgeMasks:
+        """Returns the electric edges that sheets turn to metal."""
+        sheets = list(no_edges(grid))
+        for part in self.parts:
+            if isinstance(part, Part) and part.kind == "sheet":
+                sheets = _either(sheets, sheet_edges(part, grid))
+        ex, ey, ez = sheets
+        return (ex, ey, ez)
 
-        An edge takes the mean over the four cells around it, weighted by their areas across the edge: Ampere's law
-        integrated over the dual face with a tangential electric field that is continuous [Taflove2005, ch. 3].
+    def metal_cuts(self, grid: Grid) -> Cuts:
+        """Returns how much of each edge and face lies outside metal solids. Sheets are no part of it.
+
+        Raises InputError for a metal part that reaches no edge of the grid.
         """
-        cells = self.cell_materials(grid, subsamples=subsamples)
+        solids = self._solids()
+        cuts = metal_cuts([(_shape(part), self.material(part).is_metal) for part in solids], grid)
+        if not any(bool((edges < 1.0).any()) for edges in cuts.edges):
+            for part in solids:
+                if self.material(part).is_metal:
+                    raise InputError(f"metal part '{part.name}' covers no edge of the grid; use smaller cells")
+        return cuts
+
+    def edge_materials(self, grid: Grid, *, subsamples: int = 4) -> EdgeMaterials:
+        """Returns permittivity and conductivity [S/m] of each electric edge, and whether it is metal (staircase).
+
+        Each is the diagonal of the effective tensor of the box around the edge, metal left out
+        (`elec.geometry.subpixel`): the mean over the box along interfaces, the mean of the inverse across them.
+        """
+        permittivity, conductivity = self._effective(
+            grid, permittivity_and_conductivity, on="edges", names=ELECTRIC, subsamples=subsamples
+        )
         return EdgeMaterials(
-            relative_permittivity=edge_average(cells.relative_permittivity, grid),
-            conductivity=edge_average(cells.conductivity, grid),
-            metal=self.metal_edges(grid),
+            relative_permittivity=permittivity, conductivity=conductivity, metal=self.metal_edges(grid)
         )
 
     def face_permeability(self, grid: Grid, *, subsamples: int = 4) -> Components:
         """Returns the relative permeability of each magnetic component: Hx (nx + 1, ny, nz), Hy, Hz.
 
-        The flux through a face is continuous, so the two cells beside it act in series along its normal.
+        The flux through a face is continuous: the dual of the permittivity of edges, on the boxes around faces.
         """
-        cells = self.cell_materials(grid, subsamples=subsamples)
-        hx, hy, hz = (_series_average(cells.relative_permeability, grid, axis) for axis in range(3))
-        return (hx, hy, hz)
+        (found,) = self._effective(grid, permeability, on="faces", names=MAGNETIC, subsamples=subsamples)
+        return found
+
+    def edge_response(self, grid: Grid, material: str, *, subsamples: int = 4) -> Components:
+        """Returns, for each electric edge, the weight with which a material's poles (or conductivity) enter there."""
+        (found,) = self._effective(grid, response_of(material), on="edges", names=(), subsamples=subsamples)
+        return found
+
+    def _effective(
+        self,
+        grid: Grid,
+        combine: Callable[[Boxes], tuple[Tensor, ...]],
+        *,
+        on: str,
+        names: tuple[str, ...],
+        subsamples: int,
+    ) -> list[Components]:
+        background = _values(find_material(self.background, self.materials))
+        solids = [(part, self.material(part)) for part in self._solids()]
+        if names and all(
+            material.is_metal or all(_values(material)[name] == background[name] for name in names)
+            for _, material in solids
+        ):
+            solids = []  # one material everywhere: no volume needs to be found
+        fillings = [
+            Filling(shape=_shape(part), values=None if material.is_metal else _values(material))
+            for part, material in solids
+        ]
+        return effective_materials(fillings, background, grid, combine, on=on, subsamples=subsamples)
+
+
+def _shape(part: Part | Body) -> Part | Solid:
+    return part.solid if isinstance(part, Body) else part
+
+
+def _values(material: Material) -> dict[str, Any]:
+    return {"name": material.name} | {name: getattr(material, name) for name in (*ELECTRIC, *MAGNETIC)}
 
 
 def edge_average(cells: Float[Tensor, "nx ny nz"], grid: Grid) -> Components:
-    """Returns, for each electric component, the mean of the cells around its edges, weighted by their areas."""
+    """Returns, for each electric component, the mean of the cells around its edges, weighted by their areas.
+
+    For values given cell by cell (a density, say): Ampere's law integrated over the dual face with a tangential
+    electric field that is continuous [Taflove2005, ch. 3]. Solids know their interfaces: see `Scene.edge_materials`.
+    """
     ex, ey, ez = (_edge_average(cells, grid, component) for component in range(3))
     return (ex, ey, ez)
 
@@ -143,11 +238,6 @@ def _edge_average(cells: Tensor, grid: Grid, component: int) -> Tensor:
             # Outside the grid there is no cell: the border takes the cells that exist.
             total = _neighbour_sum(total * size, axis) / _neighbour_sum(size, axis)
     return total
-
-
-def _series_average(cells: Tensor, grid: Grid, axis: int) -> Tensor:
-    size = _along(grid.spacing(axis), axis)
-    return _neighbour_sum(size, axis) / _neighbour_sum(size / cells, axis)
 
 
 def _neighbour_sum(values: Tensor, axis: int) -> Tensor:

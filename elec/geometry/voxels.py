@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from elec.geometry.columns import inside_lattice, lattice_pairs, stretches_inside, summed_lengths
+from elec.geometry.fill import SignedDistance, distances, lattice
 from elec.geometry.part import Part, flat_axis, planes
 from elec.grid import AXES, ON_NODE_FRACTION, Grid
 from mindsci.errors import InputError
@@ -86,15 +87,24 @@ def no_edges(grid: Grid) -> EdgeMasks:
     return (ex, ey, ez)
 
 
-def solid_edges(part: Part, grid: Grid, *, border: bool = True) -> EdgeMasks:
+def solid_edges(part: Part | SignedDistance, grid: Grid, *, border: bool = True) -> EdgeMasks:
     """Returns the electric edges whose midpoint lies inside a solid, or on its surface where border is true.
 
     An edge on the surface is found by looking a thousandth of a cell to each of its four sides: it counts as inside
-    when any side is (border) or when all of them are (no border).
+    when any side is (border) or when all of them are (no border). A signed distance is compared with as much.
     """
+    if not isinstance(part, Part):
+        reach = ON_NODE_FRACTION * min(grid.smallest_cell())
+        ex, ey, ez = (_near_component(part, grid, component, reach if border else -reach) for component in range(3))
+        return (ex, ey, ez)
     _needs_solid(part)
     ex, ey, ez = (_solid_component(part, grid, component, border) for component in range(3))
     return (ex, ey, ez)
+
+
+def _near_component(solid: SignedDistance, grid: Grid, component: int, reach: float) -> Bool[Tensor, "ex ey ez"]:
+    places = lattice(*(grid.centers(axis) if axis == component else grid.nodes(axis) for axis in range(3)))
+    return distances(solid, places) <= reach
 
 
 def _solid_component(part: Part, grid: Grid, component: int, border: bool) -> Bool[Tensor, "ex ey ez"]:
