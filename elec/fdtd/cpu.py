@@ -30,6 +30,7 @@ from elec.fdtd.arrays import (
     source_edges,
     source_signals,
 )
+from elec.fdtd.history import MODES, History
 from elec.fdtd.rows import Pool, padded_copy
 from elec.fields import Fields
 
@@ -65,13 +66,14 @@ class NumbaEngine:
         self.coefficients = tables.padded()
         self.pool = Pool()
 
-    def advance(self, fields: Fields, first: int, n_steps: int) -> Fields:
-        """Returns the fields after n_steps from step `first`."""
+    def advance(self, fields: Fields, first: int, n_steps: int, history: History | None = None) -> Fields:
+        """Returns the fields after n_steps from step `first`; a history in this engine's turn is filled on the way."""
         new, state = self._copy(fields, first, n_steps)
         monitors = self.step.probe.monitors
         phases = monitors.phases(first, n_steps, self.dt).numpy().astype(self.dtype)
         boxes = Boxes(place=self.boxes, phases=phases)
-        points = kernels.Points(*self.sources, self.terms, self.probes, boxes)
+        past = self._past(history, first, n_steps)
+        points = kernels.Points(*self.sources, self.terms, self.probes, boxes, past)
         rest = (state, self.coefficients, self.layers, self.around, points)
         depth, chunks = self.schedule()
         planes = self.nodes[0] - 1
@@ -97,6 +99,17 @@ class NumbaEngine:
         cells = int(np.prod(self.nodes))
         chunks = max(1, min(torch.get_num_threads(), cells // CELLS_PER_THREAD, planes // 2))
         return (depth if chunks == 1 else max(1, min(depth, planes // chunks // 2))), chunks
+
+    def _past(self, history: History | None, first: int, n_steps: int) -> kernels.Past:
+        """The kernel's view of a history; of an empty one where there is none."""
+        mode = MODES[history.mode] if history is not None else MODES["off"]
+        if history is None:
+            dtype = torch.from_numpy(np.zeros(0, dtype=self.dtype)).dtype
+            history = History((0, 0, 0), (0, 0, 0), n_steps=0, every=1, electric=False, magnetic=False, dtype=dtype)
+        names = ("electric", "magnetic", "held_electric", "held_magnetic")
+        sums = ("change_electric", "mean_electric", "change_magnetic")
+        arrays = [getattr(history, name).numpy() for name in (*names, *sums)]
+        return kernels.Past(mode, history.low, history.high, *history.slots(first, n_steps), *arrays)
 
     def _copy(self, fields: Fields, first: int, n_steps: int) -> tuple[Fields, Any]:
         """Returns a copy of the fields and the kernel's view of its memory."""

@@ -46,14 +46,32 @@ class State(NamedTuple):
     magnetic_signals: np.ndarray
 
 
+class Past(NamedTuple):
+    """`elec.fdtd.history.History` for the kernel: mode 1 records, 2 correlates; a slot of -1 skips the step."""
+
+    mode: int
+    low: tuple[int, int, int]
+    high: tuple[int, int, int]
+    electric_slots: np.ndarray
+    magnetic_slots: np.ndarray
+    electric: np.ndarray
+    magnetic: np.ndarray
+    held_electric: np.ndarray
+    held_magnetic: np.ndarray
+    change_electric: np.ndarray
+    mean_electric: np.ndarray
+    change_magnetic: np.ndarray
+
+
 class Points(NamedTuple):
-    """What acts on single places or reads them: sources, the media's poles, probes, Fourier monitors."""
+    """What acts on single places or reads them: sources, the media's poles, probes, monitors, samples of a box."""
 
     electric_sources: Edges
     magnetic_sources: Edges
     terms: Terms
     probes: Edges
     boxes: Boxes
+    past: Past
 
 
 @njit(**OPTIONS)
@@ -268,14 +286,54 @@ def _accumulate(i, step, state, boxes):
 
 
 @njit(**OPTIONS)
+def _within(i, past):
+    return past.low[0] <= i < past.high[0]
+
+
+@njit(**OPTIONS)
+def _copy_rows(i, target, field, past):
+    """Copies plane i of the box."""
+    for component in range(3):
+        for j in range(past.low[1], past.high[1]):
+            for k in range(past.low[2], past.high[2]):
+                place = (component, i - past.low[0], j - past.low[1], k - past.low[2])
+                target[place] = field[component, i, j, k]
+
+
+@njit(**OPTIONS)
+def _correlate(i, sample, field, held, change, mean, past):
+    """Adds what the box's plane i gives to the sums of products; without `mean` rows only to `change`."""
+    for component in range(3):
+        for j in range(past.low[1], past.high[1]):
+            for k in range(past.low[2], past.high[2]):
+                place = (component, i - past.low[0], j - past.low[1], k - past.low[2])
+                after, before = field[component, i, j, k], held[place]
+                change[place] += sample[place] * (after - before)
+                if mean.shape[0] > 0:
+                    mean[place] += sample[place] * ((after + before) / 2)
+
+
+@njit(**OPTIONS)
 def _magnetic(i, step, state, coefficients, layers, around, points):
+    past = points.past
+    used = past.mode == 2 and past.magnetic_slots[step] >= 0 and _within(i, past)
+    if used:
+        _copy_rows(i, past.held_magnetic, state.magnetic, past)
     _faraday_plane(U(i), state, coefficients, layers)
     _excite(i, step, state.magnetic, points.magnetic_sources, state.magnetic_signals)
     _wrap(i, state.magnetic, (state.axes[1], state.axes[1]), (state.axes[2], state.axes[2]), around)
+    if used:
+        sample = past.magnetic[past.magnetic_slots[step]]
+        none = past.mean_electric[:0]
+        _correlate(i, sample, state.magnetic, past.held_magnetic, past.change_magnetic, none, past)
 
 
 @njit(**OPTIONS)
 def _electric(i, step, state, coefficients, layers, around, points):
+    past = points.past
+    used = past.mode == 2 and past.electric_slots[step] >= 0 and _within(i, past)
+    if used:
+        _copy_rows(i, past.held_electric, state.electric, past)
     _hold(i, state, points.terms)
     _ampere_plane(U(i), state, coefficients, layers, around)
     _excite(i, step, state.electric, points.electric_sources, state.electric_signals)
@@ -283,6 +341,14 @@ def _electric(i, step, state, coefficients, layers, around, points):
     _wrap(i, state.electric, (state.axes[0], state.axes[2]), (state.axes[0], state.axes[1]), around)
     _sample(i, step, state, points.probes)
     _accumulate(i, step, state, points.boxes)
+    if used:
+        sample = past.electric[past.electric_slots[step]]
+        _correlate(i, sample, state.electric, past.held_electric, past.change_electric, past.mean_electric, past)
+    if past.mode == 1 and _within(i, past):
+        if past.electric_slots[step] >= 0:
+            _copy_rows(i, past.electric[past.electric_slots[step]], state.electric, past)
+        if past.magnetic_slots[step] >= 0:
+            _copy_rows(i, past.magnetic[past.magnetic_slots[step]], state.magnetic, past)
 
 
 @njit(**OPTIONS)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from elec.fdtd import triton_kernels as kernels
 from elec.fdtd.arrays import coefficients, layers, source_places, source_signals, source_weights
+from elec.fdtd.history import NO_HISTORY, History
 from elec.fdtd.poles import Recursion, both_parts, product, real_product
 from elec.fields import Fields
 from mindsci import tree
@@ -63,8 +64,8 @@ class TritonEngine:
             drive = tables.drive[tables.rows_e[tuple(poles.edges.cpu().numpy().T[:3])], poles.edges[:, 3].cpu().numpy()]
             self.pole_drive = torch.from_numpy(drive).to(device)
 
-    def advance(self, fields: Fields, first: int, n_steps: int) -> Fields:
-        """Returns the fields after n_steps from step `first`."""
+    def advance(self, fields: Fields, first: int, n_steps: int, history: History | None = None) -> Fields:
+        """Returns the fields after n_steps from step `first`; a history is filled on the way."""
         new = tree.map(lambda leaf: leaf.detach().clone(memory_format=torch.contiguous_format), fields)
         phases = self.step.probe.monitors.phases(first, n_steps, self.dt).to(new.electric)
         samples = new.electric.new_zeros(n_steps, len(self.probe_places))
@@ -72,16 +73,23 @@ class TritonEngine:
         electric, magnetic = new.electric.view(-1), new.magnetic.view(-1)
         driven = self.electric_sources.signals(electric, first, n_steps, self.dt)
         driven_magnetic = self.magnetic_sources.signals(magnetic, first, n_steps, self.dt)
+        past = history or NO_HISTORY
+        slots = list(zip(*past.slots(first, n_steps), strict=True))
         for index in range(n_steps):
+            electric_slot, magnetic_slot = slots[index]
+            past.before("magnetic", new.magnetic, magnetic_slot)
             kernels.faraday_kernel[self.grid](*parts, *self.faraday, *self.sizes, BLOCK=self.block)
             self.magnetic_sources.act(magnetic, driven_magnetic[index])
             self._wrap(new.magnetic, normal=True)
+            past.after("magnetic", new.magnetic, magnetic_slot)
+            past.before("electric", new.electric, electric_slot)
             held = electric[self.pole_places] if len(new.polarization[0]) else electric
             kernels.ampere_kernel[self.grid](*parts, *self.ampere, *self.sizes, *self.last, BLOCK=self.block)
             self.electric_sources.act(electric, driven[index])
             if len(new.polarization[0]):
                 self._polarize(electric, held, new.polarization)
             self._wrap(new.electric, normal=False)
+            past.after("electric", new.electric, electric_slot)
             if len(self.probe_places):
                 samples[index] = torch.cat([electric, magnetic])[self.probe_places]
             self._accumulate(new, first + index, phases[index])

@@ -23,8 +23,8 @@ class Walls(Tree):
 
     "pec" holds the tangential electric field at zero. "pmc", on a low side, is a plane of symmetry for the electric
     field: the magnetic field beyond it is the mirror image with the other sign, so half the model is enough.
-    "periodic", on both sides, makes the last node the first one; a phase [rad] makes it Bloch-periodic: what is at the high side is
-    exp(j phase) times what is at the low side, and the fields are complex.
+    "periodic", on both sides, makes the last node the first one; a phase [rad] makes it Bloch-periodic: what is at the
+    high side is exp(j phase) times what is at the low side, and the fields are complex.
     """
 
     x: tuple[Low, High] = ("pec", "pec")
