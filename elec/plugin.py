@@ -7,5 +7,9 @@ plugin = Plugin(
     summary="electromagnetics: CAD geometry, FDTD, S-parameters",
     tasks={"antenna": "elec.case:AntennaCase"},
     benchmarks={"fdtd": "elec.bench:fdtd"},
-    validations={"cavity": "elec.validate:cavity", "inverted_f": "elec.validate:inverted_f"},
+    validations={
+        "cavity": "elec.validate:cavity",
+        "elec": "elec.validation.suite:elec",
+        "inverted_f": "elec.validate:inverted_f",
+    },
 )

@@ -24,6 +24,7 @@ from elec.ports import (
     scattering_matrix,
 )
 from elec.ports.waveguide import PlacedModePort
+from elec.validation.rows import against, below, size
 from mindsci.report import Row
 from mindsci.solvers import rollout
 from mindsci.units import SPEED_OF_LIGHT, VACUUM_IMPEDANCE
@@ -90,7 +91,7 @@ def wr90_line(cells: int = 24) -> list[Row]:
             ("beta", "rad/m", float(beta[i]), float(exact[i])),
             ("wave impedance", "ohm", float(impedance[i]), z_exact),
         ):
-            rows.append(_against(f"WR-90 {what}, {name}", found, unit, wanted, 0.5, grid, seconds))
+            rows.append(against(f"WR-90 {what}, {name}", found, wanted, percent=0.5, unit=unit, **size(grid, seconds)))
     started = time.perf_counter()
     swept = torch.linspace(8.2e9, 12.4e9, 43, dtype=torch.float64)
     s = scattering_matrix(grid, media, ports, swept, n_steps=10_000, dt=dt, absorber=_end_layers(grid))
@@ -115,29 +116,12 @@ def _driven(grid: Grid, port: PlacedModePort, probes: Sequence[Probes], dt: floa
     return fields.records.split([one.weights.shape[0] for one in probes])
 
 
-def _against(case: str, found: float, unit: str, reference: float, percent: float, grid: Grid, seconds: float) -> Row:
-    error = 100.0 * (found / reference - 1.0)
-    return Row(
-        case=case,
-        measured=found,
-        unit=unit,
-        reference=reference,
-        gate=f"within {percent:g} %",
-        ok=abs(error) <= percent,
-        extra={"error %": error, "cells": grid.n_cells, "seconds": seconds},
-    )
-
-
-def _below(case: str, found: float, limit: float, grid: Grid, seconds: float, unit: str = "") -> Row:
-    extra = {"cells": grid.n_cells, "seconds": seconds}
-    return Row(case=case, measured=found, unit=unit, gate=f"below {limit:g}", ok=found < limit, extra=extra)
-
-
 def _matched(name: str, scattering: Scattering, grid: Grid, seconds: float) -> list[Row]:
     reflection = 20.0 * math.log10(float(scattering.s[:, 0, 0].abs().max()))
+    lost = float(scattering.lost_power().abs().max())
     return [
-        _below(f"{name}, largest |S11|", reflection, -40.0, grid, seconds, unit="dB"),
-        _below(f"{name}, | |S11|^2 + |S21|^2 - 1 |", float(scattering.lost_power().abs().max()), 1e-3, grid, seconds),
+        below(f"{name}, largest |S11|", reflection, -40.0, unit="dB", **size(grid, seconds)),
+        below(f"{name}, | |S11|^2 + |S21|^2 - 1 |", lost, 1e-3, **size(grid, seconds)),
     ]
 
 
@@ -204,8 +188,8 @@ def wr90_slab() -> list[Row]:
         )
         if last:
             lost = float(s.lost_power().abs().max())
-            rows.append(_below("WR-90 with a slab, | |S11|^2 + |S21|^2 - 1 |", lost, 1e-3, grid, seconds))
-            rows.append(_below("WR-90 with a slab, |S21 - S12|", s.reciprocity(), 1e-3, grid, seconds))
+            rows.append(below("WR-90 with a slab, | |S11|^2 + |S21|^2 - 1 |", lost, 1e-3, **size(grid, seconds)))
+            rows.append(below("WR-90 with a slab, |S21 - S12|", s.reciprocity(), 1e-3, **size(grid, seconds)))
     order = math.log2(errors[0] / errors[1])
     rows.append(
         Row(case="WR-90 with a slab, order in the cell", measured=order, reference=2.0, gate=">= 1.8", ok=order >= 1.8)
@@ -245,7 +229,8 @@ def coax_line(cells: int = 8) -> list[Row]:
     dt = COURANT * grid.courant_limit()
     mode = guide_modes(cross_section(grid, media, 2, 35), 5e9, dt=dt)[0]
     seconds = time.perf_counter() - started
-    rows = [_against("coax Z0", characteristic_impedance(mode).real, "ohm", exact, 1.0, grid, seconds)]
+    z0 = characteristic_impedance(mode).real
+    rows = [against("coax Z0", z0, exact, percent=1.0, unit="ohm", **size(grid, seconds))]
     started = time.perf_counter()
     pulse = ModulatedGaussian(frequency=8e9, bandwidth=14e9)
     ports = _port_pair(grid, pulse, band=(2e9, 14e9), planes=(float(grid.z[25]), float(grid.z[45])))
@@ -308,8 +293,10 @@ def microstrip_line(cells: int = 6) -> list[Row]:
     z0 = measured_impedance(v, i).real * torch.cos(0.5 * beta * float(grid.spacing(2)[0]))
     seconds = time.perf_counter() - started
     rows = [
-        _against("microstrip Z0, 2 GHz", float(z0[0]), "ohm", 50.48, 1.5, grid, seconds),
-        _against("microstrip effective permittivity, 2 GHz", float(effective[0]), "", 1.8797, 1.5, grid, seconds),
+        against("microstrip Z0, 2 GHz", float(z0[0]), 50.48, percent=1.5, unit="ohm", **size(grid, seconds)),
+        against(
+            "microstrip effective permittivity, 2 GHz", float(effective[0]), 1.8797, percent=1.5, **size(grid, seconds)
+        ),
     ]
     started = time.perf_counter()
     swept = torch.linspace(2e9, 10e9, 17, dtype=torch.float64)

@@ -1,0 +1,23 @@
+"""`mindsci validate elec`: every case with a known answer, each with its error, its gate, its cells and its seconds."""
+
+from __future__ import annotations
+
+from mindsci.errors import UnknownNameError
+from mindsci.plugins import load
+from mindsci.report import Report
+
+CASES = {
+    "guides": "elec.validation.guides:validations",
+}
+"""Name of a group of cases -> function without arguments that returns its rows."""
+
+
+def elec(only: str = "") -> Report:
+    """Returns the rows of all groups, or of those that `only` names, separated by commas."""
+    wanted = [name.strip() for name in only.split(",") if name.strip()] or list(CASES)
+    rows = []
+    for name in wanted:
+        if name not in CASES:
+            raise UnknownNameError.of("group of cases", name, CASES)
+        rows += load(CASES[name])()
+    return Report(name="elec", rows=rows)
