@@ -6,7 +6,7 @@ plugin = Plugin(
     name="elec",
     summary="electromagnetics: CAD geometry, FDTD, S-parameters",
     tasks={"antenna": "elec.case:AntennaCase"},
-    benchmarks={"fdtd": "elec.bench:fdtd"},
+    benchmarks={"fdtd": "elec.bench:fdtd", "fdtd_scaling": "elec.bench:fdtd_scaling"},
     validations={
         "cavity": "elec.validate:cavity",
         "elec": "elec.validation.suite:elec",

@@ -108,7 +108,9 @@ def info() -> None:
 
 
 def report(kind: str, name: str, arguments: list[str], as_json: bool) -> None:
-    """Runs a function that returns a Report, prints it, and exits with 1 where a gate falls short."""
+    """Runs a function that returns a Report, prints it, and exits with 1 where a gate falls short, 2 where one did not
+    run.
+    """
     from mindsci import plugins as registry
 
     function = registry.get(kind, name)
@@ -119,6 +121,8 @@ def report(kind: str, name: str, arguments: list[str], as_json: bool) -> None:
         made.print()
     if not made.ok:
         raise typer.Exit(1)
+    if not made.complete:
+        raise typer.Exit(2)
 
 
 def parse_options(function: Any, arguments: list[str]) -> dict[str, Any]:

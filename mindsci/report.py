@@ -34,6 +34,11 @@ class Report:
     def ok(self) -> bool:
         return all(row.ok is not False for row in self.rows)
 
+    @property
+    def complete(self) -> bool:
+        """Whether every gate was tried: one against a peer that is not installed, say, counts as not run."""
+        return all(row.gate is None or row.ok is not None for row in self.rows)
+
     def to_json(self) -> str:
         """Returns one JSON object; a figure that is not finite is written as a string."""
         rows = []

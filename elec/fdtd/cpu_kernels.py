@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 
 from elec.fdtd.arrays import Boxes, Edges, Terms
+from elec.fdtd.cpu_vectors import absorb_stretch
 
 # Indices are unsigned: Numba checks signed ones for Python's counting from the end, which keeps loops from vectorising.
 U = np.uint64
@@ -124,17 +125,16 @@ def _faraday_plane(i, state, coefficients, layers):
                 psi = b[1][s] * memory[1][U3, i, s, k] - c[1][s] * (electric[x, i, right, k] - electric[x, i, j, k])
                 memory[1][U3, i, s, k] = psi
                 magnetic[z, i, j, k] += gain[row_z, k] * psi
+        above_x, above_y = electric[x, i, j, 1:], electric[y, i, j, 1:]
         for first, last, shift in ((U0, low, U0), (low, low + high, end - low - high)):
-            for m in range(first, last):
-                k = m + shift
-                psi = b[2][m] * memory[2][U2, i, j, m] + c[2][m] * (electric[x, i, j, k + U1] - electric[x, i, j, k])
-                memory[2][U2, i, j, m] = psi
-                magnetic[y, i, j, k] += gain[row_y, k] * psi
-            for m in range(first, last):
-                k = m + shift
-                psi = b[2][m] * memory[2][U3, i, j, m] - c[2][m] * (electric[y, i, j, k + U1] - electric[y, i, j, k])
-                memory[2][U3, i, j, m] = psi
-                magnetic[x, i, j, k] += gain[row_x, k] * psi
+            absorb_stretch(
+                memory[2][U2, i, j], b[2], c[2], above_x, electric[x, i, j],
+                gain[row_y], magnetic[y, i, j], first, last, shift,
+            )  # fmt: skip
+            absorb_stretch(
+                memory[2][U3, i, j], b[2], c[2], electric[y, i, j], above_y,
+                gain[row_x], magnetic[x, i, j], first, last, shift,
+            )  # fmt: skip
 
 
 @njit(**OPTIONS)
@@ -196,16 +196,14 @@ def _ampere_plane(i, state, coefficients, layers, around):
                 memory[1][U1, i, s, k] = psi
                 electric[z, i, j, k] += drive[row_z, k] * psi
         for first, last, shift in ((U0, low, U0), (low, low + high, end - low - high)):
-            for m in range(first, last):
-                k = m + shift
-                psi = b[2][m] * memory[2][U0, i, j, m] + c[2][m] * (magnetic[x, i, j, k] - below[x, i, j, k])
-                memory[2][U0, i, j, m] = psi
-                electric[y, i, j, k] += drive[row_y, k] * psi
-            for m in range(first, last):
-                k = m + shift
-                psi = b[2][m] * memory[2][U1, i, j, m] - c[2][m] * (magnetic[y, i, j, k] - below[y, i, j, k])
-                memory[2][U1, i, j, m] = psi
-                electric[x, i, j, k] += drive[row_x, k] * psi
+            absorb_stretch(
+                memory[2][U0, i, j], b[2], c[2], magnetic[x, i, j], below[x, i, j],
+                drive[row_y], electric[y, i, j], first, last, shift,
+            )  # fmt: skip
+            absorb_stretch(
+                memory[2][U1, i, j], b[2], c[2], below[y, i, j], magnetic[y, i, j],
+                drive[row_x], electric[x, i, j], first, last, shift,
+            )  # fmt: skip
 
 
 @njit(**OPTIONS)

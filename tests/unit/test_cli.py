@@ -21,10 +21,17 @@ def passing(size: int = 3, ratio: float = 0.5, fast: bool = False, label: str = 
     return Report(name="passing", rows=[row])
 
 
+def partial() -> Report:
+    return Report(name="partial", rows=[Row(case="ratio", measured=None, gate=">= 3", ok=None)])
+
+
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {
-        "one": Plugin(name="one", benchmarks={"size": f"{__name__}:passing", "same": "a:b"}),
+        "one": Plugin(
+            name="one",
+            benchmarks={"size": f"{__name__}:passing", "partial": f"{__name__}:partial", "same": "a:b"},
+        ),
         "two": Plugin(name="two", benchmarks={"same": "c:d"}, tasks={"t": f"{__name__}:nothing"}),
     }
     monkeypatch.setattr(plugins, "discover", lambda: found)
@@ -51,6 +58,12 @@ def test_options_of_a_benchmark_are_those_of_its_function(monkeypatch, capsys) -
 def test_a_missed_gate_gives_status_one(monkeypatch, capsys) -> None:
     assert run(monkeypatch, "bench", "one/size", "--size", "12") == 1
     assert "NO" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_gate_that_did_not_run_gives_status_two(monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "bench", "partial", "--json") == 2
+    assert json.loads(capsys.readouterr().out)["rows"][0]["ok"] is None
 
 
 @pytest.mark.usefixtures("registry")
