@@ -1,8 +1,9 @@
 """Constructive solids: signed distance in plain torch, differentiable in every parameter, and exact meshes.
 
-Distances are negative inside [m]. Those of the primitives are exact; a union, intersection or difference takes the
-smaller or larger of its parts [Ricci1973], which keeps the sign and the zero surface, and is a lower bound of the
-distance elsewhere.
+Distances are negative inside [m]. Those of the primitives are exact; a union, intersection, difference or symmetric
+difference takes the smaller or larger of its parts [Ricci1973], which keeps the sign and the zero surface, and is a
+lower bound of the distance elsewhere. Moving, turning, mirroring and scaling keep what a distance is: exact or a lower bound.
+Round solids are in `elec.geometry.shapes`.
 """
 
 from __future__ import annotations
@@ -14,17 +15,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from elec.geometry.arguments import Numbers, axis_index, number, polygon, positive, vector
 from elec.geometry.fill import soft_fill
 from elec.geometry.part import Part
-from elec.geometry.polygon import polygon_distance, signed_area, triangulate
-from elec.grid import AXES, Grid
-from mindsci.errors import InputError, UnknownNameError
+from elec.geometry.polygon import polygon_distance, prism
+from elec.grid import Grid
+from mindsci.errors import InputError
 from mindsci.tree import Tree
 
 if TYPE_CHECKING:
     import trimesh
-
-Numbers = Sequence[float] | Tensor
 
 
 class Solid(Tree):
@@ -61,7 +61,22 @@ class Solid(Tree):
 
     def translate(self, offset: Numbers) -> Translation:
         """Returns the solid moved by an offset [m]."""
-        return Translation(solid=self, offset=_vector("offset", offset))
+        return Translation(solid=self, offset=vector("offset", offset))
+
+    def rotate(self, axis: Numbers, angle: float | Tensor, *, about: Numbers = (0.0, 0.0, 0.0)) -> Transform:
+        """Returns the solid turned by an angle [rad] about an axis through a point [m], counter-clockwise seen against
+        it. The axis need not have unit length."""
+        return rotated(self, vector("axis", axis), number(angle), vector("about", about))
+
+    def scale(self, factor: float | Tensor, *, about: Numbers = (0.0, 0.0, 0.0)) -> Transform:
+        """Returns the solid made larger by a factor, the same along all axes, from a point [m]."""
+        center, identity = vector("about", about), torch.eye(3, dtype=torch.float64)
+        factor = positive("factor", factor, unit="")
+        return Transform(solid=self, turn=identity, factor=factor, offset=center - factor * center)
+
+    def mirror(self, normal: Numbers, *, through: Numbers = (0.0, 0.0, 0.0)) -> Transform:
+        """Returns the mirror image of the solid in the plane with a normal, through a point [m]."""
+        return mirrored(self, vector("normal", normal), vector("through", through))
 
     def __or__(self, other: Solid) -> Union:
         return Union(solids=(self, other))
@@ -71,6 +86,9 @@ class Solid(Tree):
 
     def __sub__(self, other: Solid) -> Difference:
         return Difference(solid=self, removed=other)
+
+    def __xor__(self, other: Solid) -> SymmetricDifference:
+        return SymmetricDifference(solid=self, other=other)
 
 
 class Box(Solid):
@@ -88,7 +106,7 @@ class Box(Solid):
     def surface(self) -> tuple[Tensor, Tensor]:
         corners = torch.stack([self.low[:2], torch.stack([self.high[0], self.low[1]]), self.high[:2]])
         corners = torch.cat([corners, torch.stack([self.low[0], self.high[1]])[None]])
-        return _prism(corners, self.low[2], self.high[2], axis=2)
+        return prism(corners, self.low[2], self.high[2], axis=2)
 
 
 class Sphere(Solid):
@@ -118,7 +136,7 @@ class Cylinder(Solid):
         offset = points - 0.5 * (self.start + self.end)
         height = (offset * direction).sum(-1)
         across = (offset - height[..., None] * direction).norm(dim=-1)
-        return _capped(across - self.radius, height.abs() - 0.5 * length)
+        return capped(across - self.radius, height.abs() - 0.5 * length)
 
 
 class Extrusion(Solid):
@@ -135,10 +153,10 @@ class Extrusion(Solid):
     def signed_distance(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
         across = polygon_distance(self.corners, points[..., [(self.axis + 1) % 3, (self.axis + 2) % 3]])
         along = torch.maximum(self.low - points[..., self.axis], points[..., self.axis] - self.high)
-        return _capped(across, along)
+        return capped(across, along)
 
     def surface(self) -> tuple[Tensor, Tensor]:
-        return _prism(self.corners, self.low, self.high, axis=self.axis)
+        return prism(self.corners, self.low, self.high, axis=self.axis)
 
 
 class Union(Solid):
@@ -163,6 +181,17 @@ class Difference(Solid):
         return torch.maximum(self.solid.signed_distance(points), -self.removed.signed_distance(points))
 
 
+class SymmetricDifference(Solid):
+    """What exactly one of two solids fills."""
+
+    solid: Solid
+    other: Solid
+
+    def signed_distance(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
+        first, second = self.solid.signed_distance(points), self.other.signed_distance(points)
+        return torch.maximum(torch.minimum(first, second), -torch.maximum(first, second))
+
+
 class Translation(Solid):
     solid: Solid
     offset: Float[Tensor, "3"]
@@ -176,34 +205,29 @@ class Translation(Solid):
         return vertices + self.offset, faces
 
 
-class Sheet(Tree):
-    """A simple polygon of no thickness in the plane axis = coordinate."""
+class Transform(Solid):
+    """A solid turned or mirrored, made larger by a factor, then moved: x -> factor turn x + offset."""
 
-    corners: Float[Tensor, "corners 2"]
-    """[m], in the two other axes in their cyclic order"""
-    coordinate: Float[Tensor, ""]
+    solid: Solid
+    turn: Float[Tensor, "3 3"]
+    """orthogonal"""
+    factor: Float[Tensor, ""]
+    offset: Float[Tensor, "3"]
     """[m]"""
-    axis: int = 2
+
+    def signed_distance(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
+        # Rows of points: turning back, by the transpose, is a product with the matrix from the right.
+        return self.factor * self.solid.signed_distance((points - self.offset) @ self.turn / self.factor)
 
     def surface(self) -> tuple[Tensor, Tensor]:
-        """Returns vertices [m] and faces, whose normals point along the axis."""
-        return _lift(self.corners, self.coordinate, self.axis), triangulate(self.corners)
-
-    def mesh(self) -> trimesh.Trimesh:
-        """Returns the sheet as a trimesh, vertices in [m]."""
-        import trimesh
-
-        vertices, faces = self.surface()
-        return trimesh.Trimesh(vertices.detach().numpy(), faces.numpy(), process=False)
-
-    def part(self, name: str, *, material: str = "pec") -> Part:
-        """Returns the sheet as a part of a scene."""
-        return sheets(name, [self], material=material)
+        vertices, faces = self.solid.surface()
+        mirrored = bool(torch.linalg.det(self.turn.detach()) < 0)
+        return self.factor * vertices @ self.turn.T + self.offset, faces.flip(1) if mirrored else faces
 
 
 def box(low: Numbers, high: Numbers) -> Box:
     """Returns the box between two corners [m]."""
-    corners = Box(low=_vector("low", low), high=_vector("high", high))
+    corners = Box(low=vector("low", low), high=vector("high", high))
     if not bool((corners.high > corners.low).all()):
         raise InputError(
             f"box from {corners.low.tolist()} to {corners.high.tolist()} m: each high must be above its low"
@@ -213,15 +237,15 @@ def box(low: Numbers, high: Numbers) -> Box:
 
 def sphere(center: Numbers, radius: float | Tensor) -> Sphere:
     """Returns the sphere of a centre and radius [m]."""
-    return Sphere(center=_vector("center", center), radius=_positive("radius", radius))
+    return Sphere(center=vector("center", center), radius=positive("radius", radius))
 
 
 def cylinder(start: Numbers, end: Numbers, radius: float | Tensor) -> Cylinder:
     """Returns the cylinder of a radius between the centres of its ends [m]."""
-    ends = (_vector("start", start), _vector("end", end))
+    ends = (vector("start", start), vector("end", end))
     if bool((ends[0] == ends[1]).all()):
         raise InputError(f"cylinder from {ends[0].tolist()} m to the same point has no length; move its end")
-    return Cylinder(start=ends[0], end=ends[1], radius=_positive("radius", radius))
+    return Cylinder(start=ends[0], end=ends[1], radius=positive("radius", radius))
 
 
 def extrusion(
@@ -231,26 +255,10 @@ def extrusion(
 
     The corners are (x, y) for axis "z", (y, z) for "x" and (z, x) for "y".
     """
-    ends = (_number(low), _number(high))
+    ends = (number(low), number(high))
     if not bool(ends[1] > ends[0]):
         raise InputError(f"extrusion from {float(ends[0]):g} to {float(ends[1]):g} m: high must be above low")
-    return Extrusion(corners=_polygon(corners), low=ends[0], high=ends[1], axis=_axis(axis))
-
-
-def sheet(corners: Sequence[Sequence[float]] | Tensor, coordinate: float | Tensor, *, axis: str = "z") -> Sheet:
-    """Returns a polygon [m] in the plane axis = coordinate [m]; corners as for `extrusion`."""
-    return Sheet(corners=_polygon(corners), coordinate=_number(coordinate), axis=_axis(axis))
-
-
-def sheets(name: str, pieces: Sequence[Sheet], *, material: str = "pec") -> Part:
-    """Returns several sheets as one part of a scene; they may overlap."""
-    surfaces = [piece.surface() for piece in pieces]
-    starts = [0]
-    for vertices, _ in surfaces:
-        starts.append(starts[-1] + len(vertices))
-    faces = torch.cat([faces + start for (_, faces), start in zip(surfaces, starts, strict=False)])
-    vertices = torch.cat([vertices for vertices, _ in surfaces]).detach()
-    return Part(name=name, vertices=vertices, faces=faces, kind="sheet", material=material)
+    return Extrusion(corners=polygon(corners), low=ends[0], high=ends[1], axis=axis_index(axis))
 
 
 def union(*solids: Solid) -> Union:
@@ -268,63 +276,36 @@ def difference(solid: Solid, *removed: Solid) -> Difference:
     return Difference(solid=solid, removed=removed[0] if len(removed) == 1 else Union(solids=removed))
 
 
-def _capped(across: Tensor, along: Tensor) -> Tensor:
-    """Distance to a prism from the distances across and along its axis, each negative inside."""
+def capped(across: Tensor, along: Tensor) -> Tensor:
+    """Returns the distance to a prism from the distances across and along its axis, each negative inside."""
     outside = torch.stack([across, along], dim=-1).clamp(min=0.0).norm(dim=-1)
     return outside + torch.maximum(across, along).clamp(max=0.0)
 
 
-def _prism(corners: Tensor, low: Tensor, high: Tensor, *, axis: int) -> tuple[Tensor, Tensor]:
-    """Vertices and outward faces of a polygon drawn out along an axis."""
-    if float(signed_area(corners)) < 0:
-        corners = corners.flip(0)
-    n = len(corners)
-    lid = triangulate(corners)
-    here = torch.arange(n)
-    following = here.roll(-1)
-    walls = torch.cat(
-        [torch.stack([here, following, following + n], 1), torch.stack([here, following + n, here + n], 1)]
-    )
-    vertices = torch.cat([_lift(corners, low, axis), _lift(corners, high, axis)])
-    return vertices, torch.cat([lid.flip(1), lid + n, walls])
+def symmetric_difference(solid: Solid, other: Solid) -> SymmetricDifference:
+    """Returns what exactly one of two solids fills."""
+    return SymmetricDifference(solid=solid, other=other)
 
 
-def _lift(corners: Tensor, coordinate: Tensor, axis: int) -> Tensor:
-    """Points of a plane as points in space; the cyclic order of axes keeps counter-clockwise about the axis."""
-    columns = {
-        axis: coordinate.expand(len(corners)),
-        (axis + 1) % 3: corners[:, 0],
-        (axis + 2) % 3: corners[:, 1],
-    }
-    return torch.stack([columns[index] for index in range(3)], dim=1)
+def rotated(solid: Solid, axis: Tensor, angle: Tensor, about: Tensor) -> Transform:
+    """Returns the solid turned about an axis through a point [m], by Rodrigues' formula."""
+    length = axis.norm()
+    if not bool(length > 0):
+        raise InputError("axis = [0, 0, 0] has no direction; give one such as (0, 0, 1)")
+    zero = torch.zeros_like(length)
+    x, y, z = (axis / length).unbind()
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).reshape(3, 3)
+    identity = torch.eye(3, dtype=axis.dtype, device=axis.device)
+    turn = identity + angle.sin() * cross + (1.0 - angle.cos()) * (cross @ cross)
+    return Transform(solid=solid, turn=turn, factor=torch.ones_like(length.detach()), offset=about - turn @ about)
 
 
-def _number(value: float | Tensor) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
-
-
-def _positive(name: str, value: float | Tensor) -> Tensor:
-    number = _number(value)
-    if not bool(number > 0):
-        raise InputError(f"{name} = {float(number):g} m must be positive")
-    return number
-
-
-def _vector(name: str, values: Numbers) -> Tensor:
-    vector = values if isinstance(values, Tensor) else torch.tensor(list(values), dtype=torch.float64)
-    if vector.shape != (3,):
-        raise InputError(f"{name} has shape {list(vector.shape)}; give three coordinates x, y, z in metres")
-    return vector
-
-
-def _polygon(corners: Sequence[Sequence[float]] | Tensor) -> Tensor:
-    polygon = corners if isinstance(corners, Tensor) else torch.tensor(corners, dtype=torch.float64)
-    if polygon.ndim != 2 or polygon.shape[1] != 2 or len(polygon) < 3:
-        raise InputError(f"a polygon of shape {list(polygon.shape)}; give at least 3 corners of two coordinates")
-    return polygon
-
-
-def _axis(name: str) -> int:
-    if name not in AXES:
-        raise UnknownNameError.of("axis", name, AXES)
-    return AXES.index(name)
+def mirrored(solid: Solid, normal: Tensor, through: Tensor) -> Transform:
+    """Returns the mirror image of the solid in a plane through a point [m]."""
+    length = normal.norm()
+    if not bool(length > 0):
+        raise InputError("normal = [0, 0, 0] has no direction; give one such as (1, 0, 0)")
+    unit = normal / length
+    turn = torch.eye(3, dtype=normal.dtype, device=normal.device) - 2.0 * torch.outer(unit, unit)
+    factor = torch.ones_like(length.detach())
+    return Transform(solid=solid, turn=turn, factor=factor, offset=through - turn @ through)

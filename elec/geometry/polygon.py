@@ -55,6 +55,31 @@ def triangulate(corners: Float[Tensor, "corners 2"]) -> Int[Tensor, "triangles 3
     return torch.tensor(triangles)
 
 
+def prism(corners: Tensor, low: Tensor, high: Tensor, *, axis: int) -> tuple[Tensor, Tensor]:
+    """Returns vertices and outward faces of a polygon drawn out along an axis."""
+    if float(signed_area(corners)) < 0:
+        corners = corners.flip(0)
+    n = len(corners)
+    lid = triangulate(corners)
+    here = torch.arange(n)
+    following = here.roll(-1)
+    walls = torch.cat(
+        [torch.stack([here, following, following + n], 1), torch.stack([here, following + n, here + n], 1)]
+    )
+    vertices = torch.cat([lift(corners, low, axis), lift(corners, high, axis)])
+    return vertices, torch.cat([lid.flip(1), lid + n, walls])
+
+
+def lift(corners: Tensor, coordinate: Tensor, axis: int) -> Tensor:
+    """Returns points of a plane as points in space; the cyclic order of axes keeps counter-clockwise about the axis."""
+    columns = {
+        axis: coordinate.expand(len(corners)),
+        (axis + 1) % 3: corners[:, 0],
+        (axis + 2) % 3: corners[:, 1],
+    }
+    return torch.stack([columns[index] for index in range(3)], dim=1)
+
+
 def _crosses_itself(corners: Float[Tensor, "corners 2"]) -> bool:
     """Whether two sides cut through each other."""
     ends = corners.roll(-1, dims=0)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from elec.geometry.csg import Solid
 from elec.geometry.part import Part
 from elec.geometry.winding import signed_distance
-from mindsci import tree
 from mindsci.errors import InputError
 
 

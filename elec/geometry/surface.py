@@ -1,8 +1,8 @@
 """A triangle surface made ready for millions of points: a tree of boxes, lines along one axis, caps over its holes.
 
 The tree halves the triangles at the median of their centres and keeps around each half a box turned the way it faces
-[Gottschalk1996]: that of a smooth patch of size s and radius R is only s^2 / 8R thick, which leaves few triangles to try
-even where a point is almost as far from many.
+[Gottschalk1996]: that of a smooth patch of size s and radius R is only s^2 / 8R thick, which leaves few triangles to
+try even where a point is almost as far from many.
 
 The generalised winding number is exact. Triangles from every unpaired edge to a common apex close the surface; around
 the closed one a line to infinity winds a whole number of times, which its signed crossings count, and what the added
@@ -128,7 +128,7 @@ class Lines:
 
 
 def surface_of(part: Any) -> Surface:
-    """Returns the surface of a part or other mesh, made once for each and again where its vertices have been changed in place."""
+    """Returns the surface of a part or other mesh: made once, and again where its vertices were changed in place."""
     with _lock:
         state = (part.vertices.data_ptr(), part.vertices._version, part.faces._version)
         known = _surfaces.get(part)

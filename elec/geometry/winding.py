@@ -24,7 +24,7 @@ from mindsci.errors import InputError, UnknownNameError
 # Pairs of a point and a triangle at a time: the two dozen numbers of each then stay in the processor's cache, and the
 # memory held is 2^15 x 24 x 8 bytes = 6 MiB whatever the mesh.
 PAIRS_AT_ONCE = 1 << 15
-FEW_PAIRS = 1 << 18
+FEW_PAIRS = 1 << 16
 """Pairs below which the reference is done before the compiled loops are loaded."""
 ENGINES = ("auto", "reference", "numba")
 
