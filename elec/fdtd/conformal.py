@@ -35,7 +35,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from elec.fdtd.media import BOX, Media, outer_walls, padded
+from elec.fdtd.media import BOX, Media, in_precision, outer_walls, padded, scene_poles
 from elec.fdtd.walls import Walls
 from elec.grid import Grid
 from mindsci import tree
@@ -125,10 +125,11 @@ def cut_scene_media(
         conductivity=padded(edges.conductivity, nodes, value=0.0),
         permeability=padded(scene.face_permeability(grid), nodes, value=1.0),
         metal=padded(scene.sheet_edges(grid), nodes, value=True) | outside,
+        poles=scene_poles(scene, grid),
     )
     edge_fraction = padded(cuts.edges, nodes, value=1.0)
     media = conformal_media(media, edge_fraction, padded(cuts.faces, nodes, value=1.0), grid, dt=dt, walls=walls)
-    return tree.to(media, dtype=dtype)
+    return in_precision(media, dtype)
 
 
 def _is_cut(fraction: Tensor) -> Tensor:

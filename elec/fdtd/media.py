@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from elec.fdtd.poles import Poles
+from elec.fdtd.poles import Poles, join_poles
 from elec.fdtd.walls import Walls
 from elec.grid import Grid
+from mindsci import tree
 from mindsci.errors import InputError
 from mindsci.tree import Tree
+from mindsci.units import VACUUM_PERMITTIVITY
 
 BOX = Walls()
+# Edges that hold less of a material than this have no poles of it.
+LEAST_WEIGHT = 1e-9
 
 
 class Media(Tree):
@@ -102,13 +106,48 @@ def padded(components: Sequence[Tensor], nodes: Sequence[int], *, value: float |
     return torch.stack(parts)
 
 
+def scene_poles(scene: Any, grid: Grid) -> Poles | None:
+    """Returns the poles of a scene's dispersive materials on the edges that they reach, weighted as at interfaces."""
+    found = []
+    for material in scene.dispersive():
+        weights = scene.edge_response(grid, material.name)
+        nodes = [grid.nodes(axis).numel() for axis in range(3)]
+        weight = padded(weights, nodes, value=0.0)
+        edges = (weight > LEAST_WEIGHT).nonzero()
+        found.append(material_poles(material.poles, edges, weight[tuple(edges.unbind(1))]))
+    return join_poles(found)
+
+
+def material_poles(poles: Sequence[Any], edges: Int[Tensor, "edges 4"], weight: Float[Tensor, "edges"]) -> Poles:
+    """Returns terms on edges for poles of a relative permittivity (`elec.materials.Pole`), each times the edge's weight."""
+
+    def everywhere(value: complex) -> Tensor:
+        return torch.full((len(edges),), complex(value), dtype=torch.complex128, device=edges.device)
+
+    scale = VACUUM_PERMITTIVITY * weight.to(torch.float64)
+    none = [torch.zeros(0, dtype=torch.complex128, device=edges.device)]
+    return Poles(
+        edges=edges.repeat(len(poles), 1),
+        rate=torch.cat([everywhere(pole.rate) for pole in poles] or none),
+        jump=torch.cat([everywhere(pole.copies * pole.jump) * scale for pole in poles] or none),
+        drive=torch.cat([everywhere(pole.copies * pole.drive) * scale for pole in poles] or none),
+    )
+
+
 def scene_media(scene: Any, grid: Grid, *, walls: Walls = BOX, dtype: torch.dtype = torch.float64) -> Media:
-    """Returns the media of the parts of an `elec.geometry.Scene` on a grid."""
+    """Returns the media of the parts of an `elec.geometry.Scene` on a grid; metal follows the grid's own edges."""
     nodes = [grid.nodes(axis).numel() for axis in range(3)]
     edges = scene.edge_materials(grid)
-    return Media(
-        permittivity=padded(edges.relative_permittivity, nodes, value=1.0).to(dtype),
-        conductivity=padded(edges.conductivity, nodes, value=0.0).to(dtype),
-        permeability=padded(scene.face_permeability(grid), nodes, value=1.0).to(dtype),
+    media = Media(
+        permittivity=padded(edges.relative_permittivity, nodes, value=1.0),
+        conductivity=padded(edges.conductivity, nodes, value=0.0),
+        permeability=padded(scene.face_permeability(grid), nodes, value=1.0),
         metal=padded(edges.metal, nodes, value=True) | outer_walls(nodes, walls=walls, device=grid.x.device),
+        poles=scene_poles(scene, grid),
     )
+    return in_precision(media, dtype)
+
+
+def in_precision(media: Media, dtype: torch.dtype) -> Media:
+    """Returns media in another precision; poles stay in double, for a rate that is rounded up may grow."""
+    return tree.replace(tree.to(media, dtype=dtype), poles=media.poles)

@@ -24,6 +24,7 @@ from elec.geometry.subpixel import (
 from elec.geometry.voxels import EdgeMasks, no_edges, sheet_edges, solid_edges
 from elec.grid import Grid
 from elec.materials import Material, find_material
+from elec.materials.material import mean
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 
@@ -33,7 +34,10 @@ MAGNETIC = ("relative_permeability",)
 
 
 class CellMaterials(Tree):
-    """Material of each cell: fractions of cells at a border are mixed by volume."""
+    """Material of each cell: fractions of cells at a border are mixed by volume, the axes of a diagonal one averaged.
+
+    Poles are no part of it: it is what a dispersive material is at infinite frequency.
+    """
 
     relative_permittivity: Float[Tensor, "nx ny nz"]
     relative_permeability: Float[Tensor, "nx ny nz"]
@@ -82,12 +86,16 @@ class Scene(Tree):
                 raise InputError(f"two parts are named '{name}'; give each its own name")
         for part in self.parts:
             material = self.material(part)
-            if part.kind == "sheet" and not material.is_metal:
+            if part.kind == "sheet" and material.kind not in ("pec", "sheet"):
                 raise InputError(
                     f"sheet '{part.name}' is of '{material.name}': a sheet has no thickness, so it can only be perfect "
-                    'metal; set material = "pec", or give the part as a solid'
+                    'metal or a material of kind "sheet"; set material = "pec", or give the part as a solid'
                 )
-        if find_material(self.background, self.materials).is_metal:
+            if part.kind == "solid" and material.kind == "sheet":
+                raise InputError(
+                    f"solid '{part.name}' is of '{material.name}', which has no thickness; give the part as a sheet"
+                )
+        if find_material(self.background, self.materials).kind != "dielectric":
             raise InputError("the background cannot be metal; use 'vacuum' or a dielectric")
 
     def material(self, part: Part | Body) -> Material:
@@ -113,7 +121,7 @@ class Scene(Tree):
         """Returns the material of each cell; metal solids leave what was there before them."""
         background = find_material(self.background, self.materials)
         values = {
-            name: torch.full(grid.shape, float(getattr(background, name)), dtype=torch.float64, device=grid.x.device)
+            name: torch.full(grid.shape, mean(getattr(background, name)), dtype=torch.float64, device=grid.x.device)
             for name in (*ELECTRIC, *MAGNETIC)
         }
         for part in self._solids():
@@ -123,7 +131,7 @@ class Scene(Tree):
                 if not bool(fraction.any()):
                     raise InputError(f"part '{part.name}' fills no cell of the grid; use smaller cells or a wider grid")
                 for name, value in values.items():
-                    values[name] = torch.lerp(value, torch.full_like(value, getattr(material, name)), fraction)
+                    values[name] = torch.lerp(value, torch.full_like(value, mean(getattr(material, name))), fraction)
         return CellMaterials(**values)
 
     def metal_edges(self, grid: Grid) -> EdgeMasks:
@@ -142,10 +150,10 @@ class Scene(Tree):
         return (ex, ey, ez)
 
     def sheet_edges(self, grid: Grid) -> EdgeMasks:
-        """Returns the electric edges that sheets turn to metal."""
+        """Returns the electric edges that sheets of perfect metal turn to metal."""
         sheets = list(no_edges(grid))
         for part in self.parts:
-            if isinstance(part, Part) and part.kind == "sheet":
+            if isinstance(part, Part) and part.kind == "sheet" and self.material(part).is_metal:
                 sheets = _either(sheets, sheet_edges(part, grid))
         ex, ey, ez = sheets
         return (ex, ey, ez)
@@ -188,6 +196,12 @@ class Scene(Tree):
         """Returns, for each electric edge, the weight with which a material's poles (or conductivity) enter there."""
         (found,) = self._effective(grid, response_of(material), on="edges", names=(), subsamples=subsamples)
         return found
+
+    def dispersive(self) -> list[Material]:
+        """Returns the materials with poles that occur in the scene."""
+        used = {material.name: material for part in self._solids() if (material := self.material(part)).poles}
+        background = find_material(self.background, self.materials)
+        return list((used | ({background.name: background} if background.poles else {})).values())
 
     def _effective(
         self,

@@ -1,0 +1,100 @@
+"""Materials: permittivity with poles, permeability and conductivity; perfect metal; conductors known by their surface."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from elec.materials.dispersion import Pole, check_passive, susceptibility
+from elec.materials.surface import Surface
+from mindsci.errors import InputError, UnknownNameError
+from mindsci.tree import Tree
+from mindsci.units import VACUUM_PERMITTIVITY
+
+Number = float | tuple[float, float, float]
+"""The same along all axes, or one number for each of x, y and z."""
+Kind = Literal["dielectric", "pec", "sheet", "conductor"]
+KINDS = ("dielectric", "pec", "sheet", "conductor")
+
+
+def check_number(prefix: str, quantity: str, value: Number, *, lowest: float) -> None:
+    """Raises InputError unless the number, or each of three, is finite and at least `lowest`."""
+    numbers = value if isinstance(value, tuple) else (value,)
+    if len(numbers) not in (1, 3):
+        raise InputError(f"{prefix}{quantity} has {len(numbers)} numbers; give one, or three for x, y and z")
+    for number in numbers:
+        if not (math.isfinite(number) and number >= lowest):
+            raise InputError(
+                f"{prefix}{quantity} = {number:g} must be a finite number of at least {lowest:g}"
+                + ("; for metal use the material 'pec'" if lowest == 1.0 and "permittivity" in quantity else "")
+            )
+
+
+class Material(Tree):
+    """A linear material. Kinds: "dielectric"; "pec", a perfect conductor, which ignores the numbers; "sheet", a layer
+    without thickness, and "conductor", a solid that fields do not enter, both known by the admittance of their surface.
+    """
+
+    name: str
+    relative_permittivity: Number = 1.0
+    """at infinite frequency, where there are poles"""
+    relative_permeability: Number = 1.0
+    conductivity: Number = 0.0
+    """[S/m]"""
+    poles: tuple[Pole, ...] = ()
+    kind: Kind = "dielectric"
+    surface: Surface | None = None
+
+    def __post_init__(self) -> None:
+        prefix = f"material '{self.name}': "
+        check_number(prefix, "relative permittivity", self.relative_permittivity, lowest=1.0)
+        check_number(prefix, "relative permeability", self.relative_permeability, lowest=1.0)
+        check_number(prefix, "conductivity [S/m]", self.conductivity, lowest=0.0)
+        if self.kind not in KINDS:
+            raise InputError(f"{prefix}kind '{self.kind}' is not known; use one of {', '.join(map(repr, KINDS))}")
+        if (self.kind in ("sheet", "conductor")) != (self.surface is not None):
+            raise InputError(
+                f"{prefix}a sheet or conductor has a surface and nothing else has; make it with resistive_sheet, "
+                "conducting_sheet or good_conductor"
+            )
+        check_passive(self.name, self.poles)
+
+    @property
+    def is_metal(self) -> bool:
+        """Whether fields do not enter: a perfect conductor, or one known by its surface."""
+        return self.kind in ("pec", "conductor")
+
+    def permittivity(self, frequencies: Float[Tensor, "f"], axis: int = 0) -> Complex[Tensor, "f"]:
+        """Returns the complex relative permittivity along an axis, conductivity included; loss is -Im [Hz]."""
+        f = torch.as_tensor(frequencies, dtype=torch.float64)
+        epsilon, sigma = along(self.relative_permittivity, axis), along(self.conductivity, axis)
+        return epsilon + susceptibility(self.poles, f) - 1j * sigma / (2.0 * math.pi * f * VACUUM_PERMITTIVITY)
+
+
+def along(number: Number, axis: int) -> float:
+    """Returns the number of one axis."""
+    return float(number[axis]) if isinstance(number, tuple) else float(number)
+
+
+def mean(number: Number) -> float:
+    """Returns the mean over the axes."""
+    return sum(number) / 3.0 if isinstance(number, tuple) else float(number)
+
+
+PEC = Material(name="pec", kind="pec")
+VACUUM = Material(name="vacuum")
+AIR = Material(name="air")
+BUILTIN: Mapping[str, Material] = {"pec": PEC, "vacuum": VACUUM, "air": AIR}
+
+
+def find_material(name: str, materials: Mapping[str, Material]) -> Material:
+    """Returns the material of that name among the given and the built-in ones; UnknownNameError with the nearest."""
+    known = dict(BUILTIN) | dict(materials)
+    if name not in known:
+        raise UnknownNameError.of("material", name, known)
+    return known[name]
