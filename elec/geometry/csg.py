@@ -2,7 +2,8 @@
 
 Distances are negative inside [m]. Those of the primitives are exact; a union, intersection, difference or symmetric
 difference takes the smaller or larger of its parts [Ricci1973], which keeps the sign and the zero surface, and is a
-lower bound of the distance elsewhere. Moving, turning, mirroring and scaling keep what a distance is: exact or a lower bound.
+lower bound of the distance elsewhere. Moving, turning, mirroring and scaling keep what a distance is: exact or a lower
+bound.
 Round solids are in `elec.geometry.shapes`.
 """
 

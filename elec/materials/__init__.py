@@ -1,4 +1,4 @@
-"""Materials: lossy, anisotropic, dispersive, magnetic; perfect metal, sheets and good conductors; fits to measured data."""
+"""Materials: lossy, anisotropic, dispersive, magnetic; perfect metal, sheets, good conductors; fits to tables."""
 
 from elec.materials.dispersion import Pole, debye, drude, lorentz
 from elec.materials.material import AIR, BUILTIN, PEC, VACUUM, Material, find_material

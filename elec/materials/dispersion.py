@@ -40,7 +40,7 @@ class Pole(Tree):
         numbers = (self.rate, self.jump, self.drive)
         if not all(cmath.isfinite(number) for number in numbers) or complex(self.rate).real > 0:
             raise InputError(
-                f"pole of rate {self.rate:.4g} 1/s: the numbers must be finite, and the rate without a positive real part"
+                f"pole of rate {self.rate:.4g} 1/s: its numbers must be finite, the rate without a positive real part"
             )
         if self.is_real and any(complex(number).imag != 0.0 for number in numbers):
             raise InputError(f"pole of rate {self.rate:.4g} 1/s: with a real rate its strengths must be real too")

@@ -1,4 +1,4 @@
-"""Materials: permittivity with poles, permeability and conductivity; perfect metal; conductors known by their surface."""
+"""Materials: permittivity with poles, permeability and conductivity; perfect metal; conductors known by a surface."""
 
 from __future__ import annotations
 

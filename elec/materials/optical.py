@@ -43,8 +43,8 @@ class OpticalConstants(Tree):
         if int(inside.sum()) < 4:
             first, last = (SPEED_OF_LIGHT / float(self.frequencies[i]) / MICROMETRE for i in (-1, 0))
             raise InputError(
-                f"'{self.name}' has {int(inside.sum())} samples between {low:.4g} and {high:.4g} Hz; it covers "
-                f"{first:.4g} to {last:.4g} um, {float(self.frequencies[0]):.4g} to {float(self.frequencies[-1]):.4g} Hz"
+                f"'{self.name}' has {int(inside.sum())} samples from {low:.4g} to {high:.4g} Hz; it covers "
+                f"{first:.4g} to {last:.4g} um, {self.frequencies[0]:.4g} to {self.frequencies[-1]:.4g} Hz"
             )
         return OpticalConstants(
             name=self.name, frequencies=self.frequencies[inside], index=self.index[inside], has_loss=self.has_loss
@@ -54,7 +54,7 @@ class OpticalConstants(Tree):
 def read_optical_constants(path: Path | str) -> OpticalConstants:
     """Returns the constants in a .yml file of refractiveindex.info, or in a .csv of wavelength [um], n and, maybe, k.
 
-    Raises StorageError for a file that cannot be read, InputError, naming the line or entry, for one that makes no sense.
+    Raises StorageError for a file that cannot be read, InputError, naming the line, for one that makes no sense.
     """
     path = Path(path)
     try:

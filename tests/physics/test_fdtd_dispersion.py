@@ -1,10 +1,10 @@
 """A slab of a dispersive material at normal incidence against Fresnel's formulas with its own epsilon(omega).
 
 A pulse falls on a slab, periodic across, from a one-sided sheet. With r = (1 - n) / (1 + n), n = sqrt(epsilon) and
-p = exp(-j k0 n d) the slab reflects r (1 - p^2) / (1 - r^2 p^2) and transmits (1 - r^2) p / (1 - r^2 p^2) [Pozar2012, sec.
-1.8], with epsilon from the formulas of the material, not from the scheme. Both faces lie off the grid lines.
+p = exp(-j k0 n d) the slab reflects r (1 - p^2) / (1 - r^2 p^2) and transmits (1 - r^2) p / (1 - r^2 p^2) [Pozar2012,
+sec. 1.8], with epsilon from the formulas of the material, not from the scheme. Both faces lie off the grid lines.
 The scheme and the mean of permittivity and poles at the faces are second order in the cell: an order over two
-refinements of at least 1.8, and an error of 1e-2 at 20 cells per wavelength inside the slab.
+refinements of at least 1.8, and an error of 1e-2 at 20 cells per wavelength in vacuum.
 """
 
 from __future__ import annotations

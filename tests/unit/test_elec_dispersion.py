@@ -138,7 +138,8 @@ def test_the_nine_formulas_of_refractiveindex_info(number, tmp_path):
     path = tmp_path / "m.yml"
     path.write_text(
         "COMMENTS: |\n    type: not data\nDATA:\n  - type: formula "
-        f"{number}\n    wavelength_range: 0.5 2.0\n    coefficients: {coefficients}\nCONDITIONS:\n    temperature: 293\n"
+        f"{number}\n    wavelength_range: 0.5 2.0\n    coefficients: {coefficients}\n"
+        "CONDITIONS:\n    temperature: 293\n"
     )
     found = read_optical_constants(path)
     wavelength = 299.792458e12 / found.frequencies
@@ -157,5 +158,5 @@ def test_tables_of_n_and_k_and_csv(tmp_path):
     table.write_text("wavelength,n,k\n0.5,1.5,0.2\n1.0,1.4,0.1\n")
     assert read_optical_constants(table).index.tolist() == pytest.approx([1.4 - 0.1j, 1.5 - 0.2j])
     (tmp_path / "bad.yml").write_text("DATA:\n  - type: tabulated nk\n    data: |\n        1.0 two 3\n")
-    with pytest.raises(InputError, match="'1.0 two 3' is not a row of numbers"):
+    with pytest.raises(InputError, match="two 3' is not a row of numbers"):
         read_optical_constants(tmp_path / "bad.yml")
