@@ -21,8 +21,9 @@ from elec.geometry.csg import (
     symmetric_difference,
     union,
 )
+from elec.geometry.gds import Layer, read_gds
 from elec.geometry.part import Part, all_planes, bounds, planes
-from elec.geometry.read import read_part
+from elec.geometry.read import read_part, read_solid
 from elec.geometry.scene import CellMaterials, EdgeMaterials, Scene, edge_average
 from elec.geometry.shapes import Cone, Torus, Wire, cone, faceted, strip, strip_outline, torus, wire
 from elec.geometry.sheet import Sheet, sheet, sheets
@@ -41,6 +42,7 @@ __all__ = [
     "EdgeMaterials",
     "Extrusion",
     "Intersection",
+    "Layer",
     "MeshSolid",
     "Part",
     "Scene",
@@ -68,7 +70,9 @@ __all__ = [
     "mesh_solid",
     "occupancy",
     "planes",
+    "read_gds",
     "read_part",
+    "read_solid",
     "sheet",
     "sheet_edges",
     "sheets",

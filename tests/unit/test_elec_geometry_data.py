@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
-from elec.geometry import inside, occupancy, read_part, winding_number
+from elec.geometry import inside, occupancy, read_part, read_solid, winding_number
 from elec.grid import rectilinear
 from mindsci.errors import InputError
 
@@ -90,3 +91,47 @@ def test_a_horn_of_thousands_of_triangles_fills_its_volume_on_the_grid(cad):
     some = filled.nonzero()[::5000]
     points = torch.stack([grid.centers(axis)[some[:, axis]] for axis in range(3)], dim=1)
     assert bool(inside(part, points).all())
+
+
+def test_an_iges_box_has_the_size_and_volume_of_its_triangles(cad, tmp_path):
+    """The camera box of the Austin benchmark, 12.8 m long: IGES in metres, and the STL of the same model."""
+    pytest.importorskip("cascadio")
+    for kind in ("igs", "stl"):
+        with zipfile.ZipFile(cad / "austin_camera_box" / f"Cobra-Duct_Camera_Box_s6_.{kind}_Model.zip") as archive:
+            archive.extractall(tmp_path)
+    part = read_part(tmp_path / "Cobra-Duct_Camera_Box_s6.igs")
+    assert sizes(part) == pytest.approx([12.8, 4.16, 10.24], rel=1e-6)
+    # The STL has 4008 open edges and cannot be a part; its enclosed volume is 369.242 m^3 all the same.
+    assert part.volume() == pytest.approx(369.242, rel=1e-5)
+
+
+def sampled_volume(solid, n: int = 40_000) -> float:
+    """By counting random points: the standard error is the box times sqrt(p (1 - p) / n)."""
+    low, high = solid.vertices.amin(0), solid.vertices.amax(0)
+    points = torch.rand(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    share = (solid.signed_distance(low + (high - low) * points) < 0).double().mean()
+    return float(share * (high - low).prod())
+
+
+@pytest.mark.parametrize("name", ["busted.STL", "cylinder.stl", "fandisk.obj", "multibody.stl", "torus.STL"])
+def test_a_sound_file_is_the_same_solid_by_winding_numbers(cad, name):
+    part = read_part(cad / "trimesh_models" / name, unit="mm")
+    solid = read_solid(cad / "trimesh_models" / name, unit="mm")
+    assert sampled_volume(solid) == pytest.approx(part.volume(), rel=0.05)
+
+
+def test_a_teapot_with_holes_holds_what_its_surface_does(cad):
+    # 24.449 cm^3 by the divergence theorem, which counts twice where handle and spout run into the body.
+    volume = sampled_volume(read_solid(cad / "trimesh_models" / "teapot.stl", unit="mm"))
+    assert 0.8 * 24.449e-6 < volume < 24.449e-6
+
+
+def test_a_human_of_many_open_parts_is_filled(cad):
+    solid = read_solid(cad / "human_phantom" / "base.obj", unit="dm")
+    trunk = torch.tensor([[0.0, 2.0, 0.3], [0.0, 4.0, 0.3], [4.0, 0.0, 0.3]], dtype=torch.float64) * 0.1
+    assert (solid.signed_distance(trunk) < 0).tolist() == [True, True, False]
+
+
+def test_loose_triangles_are_refused_with_a_place(cad):
+    with pytest.raises(InputError, match=r"does not part an inside from an outside, as at \(.*\) mm"):
+        read_solid(cad / "trimesh_models" / "soup.stl", unit="mm")
