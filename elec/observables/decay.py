@@ -1,0 +1,84 @@
+"""Runs that stop once the energy has left: any measure of what is still there, looked at between pieces of the loop."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from elec.fdtd.media import Media
+from elec.fields import Fields
+from elec.grid import Grid
+from mindsci.errors import InputError
+from mindsci.solvers import rollout
+
+logger = logging.getLogger(__name__)
+
+Measure = Callable[[Fields, int, int], float]
+"""(fields, first, last) -> what is left after these steps, as a power or an energy"""
+
+
+def field_energy(grid: Grid, media: Media) -> Measure:
+    """Returns the measure of the energy in the fields [J], up to the half step between E and H."""
+    from mindsci.units import VACUUM_PERMEABILITY, VACUUM_PERMITTIVITY
+
+    def sizes(component: int, *, edges: bool) -> torch.Tensor:
+        parts = []
+        for axis in range(3):
+            cells = torch.cat([grid.spacing(axis), grid.spacing(axis)[-1:]])
+            part = cells if (axis == component) == edges else grid.dual_spacing(axis)
+            parts.append(part.to(media.permittivity))
+        return parts[0][:, None, None] * parts[1][:, None] * parts[2]
+
+    def measure(fields: Fields, first: int, last: int) -> float:
+        total = 0.0
+        for component in range(3):
+            electric = media.permittivity[component] * fields.electric[component].abs() ** 2
+            magnetic = media.permeability[component] * fields.magnetic[component].abs() ** 2
+            total += 0.5 * VACUUM_PERMITTIVITY * float((electric * sizes(component, edges=True)).sum())
+            total += 0.5 * VACUUM_PERMEABILITY * float((magnetic * sizes(component, edges=False)).sum())
+        return total
+
+    return measure
+
+
+def record_level(fields: Fields, first: int, last: int) -> float:
+    """The measure of the probes: the largest square of all records in these steps, each against its own peak."""
+    records = fields.records.detach()
+    peak = records.abs().amax(dim=1).clamp(min=1e-300)
+    return float((records[:, first:last].abs().amax(dim=1) / peak).max()) ** 2
+
+
+def run_until_decayed(
+    step: Any,
+    fields: Fields,
+    *,
+    dt: float,
+    n_steps: int,
+    measure: Measure,
+    decay: float = 60.0,
+    not_before: int = 0,
+    every: int | None = None,
+) -> tuple[Fields, int]:
+    """Runs until what the measure sees lies `decay` [dB] below its highest, at most n_steps; returns steps taken too.
+
+    Looked at every `every` steps (a fiftieth of the run unless given), and never before step `not_before`: the end of
+    the pulse, or of its way to the probes. Through a run that stops no gradient should be taken with another length.
+    """
+    if decay <= 0 or n_steps < 1:
+        raise InputError(f"decay = {decay:g} dB and n_steps = {n_steps} must be positive")
+    piece = max(1, math.ceil(n_steps / 50)) if every is None else every
+    highest, done = 0.0, 0
+    while done < n_steps:
+        count = min(piece, n_steps - done)
+        fields, _ = rollout(step, fields, n_steps=count, dt=dt, start=done)
+        done += count
+        level = measure(fields, done - count, done)
+        highest = max(highest, level)
+        if done >= not_before and highest > 0.0 and level <= highest * 10.0 ** (-decay / 10.0):
+            logger.info("decayed by %g dB after %d of %d steps", decay, done, n_steps)
+            break
+    return fields, done
