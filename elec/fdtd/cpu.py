@@ -30,12 +30,13 @@ from elec.fdtd.arrays import (
     source_edges,
     source_signals,
 )
-from elec.fdtd.history import MODES, History
+from elec.fdtd.history import MODES, History, Products, no_samples
 from elec.fdtd.rows import Pool, padded_copy
 from elec.fields import Fields
 
 if TYPE_CHECKING:
     from elec.fdtd.step import YeeStep
+    from elec.fdtd.stretching import Filters
 
 DEPTH = 4
 """Steps that one sweep carries. Measured best of 1 to 8 at 200^3 on 2 cores with 32 MiB of last-level cache."""
@@ -48,14 +49,18 @@ CELLS_PER_THREAD = 30_000
 class NumbaEngine:
     """Runs many steps in one compiled call."""
 
-    def __init__(self, step: YeeStep, fields: Fields, dt: float) -> None:
+    def __init__(
+        self, step: YeeStep, fields: Fields, dt: float, like: NumbaEngine | None = None, turn: Turn | None = None
+    ) -> None:
+        """`like`: an engine for the same media, whose tables serve this one too; `turn`: an order of the axes."""
         self.dt = dt
         self.step = step
         self.dtype = fields.electric.numpy().dtype
         walls = step.ampere.walls
-        self.turn = best_turn(fields.nodes, walls)
+        self.turn = turn if turn is not None else best_turn(fields.nodes, walls)
         self.nodes = self.turn.axes(fields.nodes)
-        tables = coefficients(step, dt, self.dtype, self.turn)
+        tables = like.coefficients if like is not None else coefficients(step, dt, self.dtype, self.turn).padded()
+        self.coefficients = tables
         self.layers = layers(step, dt, self.dtype, fields.nodes, self.turn)
         self.around = around(fields.nodes, walls, self.turn)
         self.sources = source_edges(step, tables, self.nodes[0], self.turn, dt)
@@ -63,7 +68,6 @@ class NumbaEngine:
         self.probes = probe_edges(step, self.nodes[0], self.turn)
         self.weights = step.probe.probes.weights.cpu().to(torch.float64).numpy()
         self.boxes = box_rows(step, self.turn)
-        self.coefficients = tables.padded()
         self.pool = Pool()
 
     def advance(self, fields: Fields, first: int, n_steps: int, history: History | None = None) -> Fields:
@@ -86,6 +90,8 @@ class NumbaEngine:
             for component in self.turn.axes((0, 1, 2))[:2]:
                 state.magnetic[component, :, :, self.nodes[2] - 1 :] = 0.0
         new.polarization[:, torch.from_numpy(self.order)] = torch.from_numpy(state.current)
+        if history is not None:
+            history.signals = torch.from_numpy(state.samples)
         if self.weights.shape[0]:
             values = torch.from_numpy(state.samples.astype(np.float64) @ self.weights.T)
             new.records[:, first : first + n_steps] += values.T.to(new.records.dtype)
@@ -102,14 +108,22 @@ class NumbaEngine:
 
     def _past(self, history: History | None, first: int, n_steps: int) -> kernels.Past:
         """The kernel's view of a history; of an empty one where there is none."""
-        mode = MODES[history.mode] if history is not None else MODES["off"]
-        if history is None:
-            dtype = torch.from_numpy(np.zeros(0, dtype=self.dtype)).dtype
-            history = History((0, 0, 0), (0, 0, 0), n_steps=0, every=1, electric=False, magnetic=False, dtype=dtype)
-        names = ("electric", "magnetic", "held_electric", "held_magnetic")
-        sums = ("change_electric", "mean_electric", "change_magnetic")
-        arrays = [getattr(history, name).numpy() for name in (*names, *sums)]
-        return kernels.Past(mode, history.low, history.high, *history.slots(first, n_steps), *arrays)
+        dtype = torch.from_numpy(np.zeros(0, dtype=self.dtype)).dtype
+        history = history if history is not None else History(no_samples(dtype), record=False)
+        samples = history.samples
+        products = history.products if history.products is not None else Products(no_samples(dtype), 0)
+        names = ("held_electric", "held_magnetic", "change_electric", "mean_electric", "change_magnetic")
+        return kernels.Past(
+            MODES[history.mode],
+            samples.low,
+            samples.high,
+            *history.slots(first, n_steps),
+            samples.electric.numpy(),
+            samples.magnetic.numpy(),
+            *(getattr(products, name).numpy() for name in names),
+            products.filters is not None,
+            *(_filters(one, self.dtype) for one in products.filters or (None, None)),
+        )
 
     def _copy(self, fields: Fields, first: int, n_steps: int) -> tuple[Fields, Any]:
         """Returns a copy of the fields and the kernel's view of its memory."""
@@ -149,6 +163,16 @@ class NumbaEngine:
             spectra=spectra,
         )
         return new, state
+
+
+def _filters(filters: Filters | None, dtype: np.dtype) -> kernels.Stretched:
+    """The kernel's view of the filters of one field."""
+    if filters is None:
+        state, table = np.zeros((0, 0, 0, 0), dtype=dtype), np.zeros((0, 0), dtype=dtype)
+        return kernels.Stretched((state,) * 3, (table,) * 3, (table,) * 3, (table,) * 3)
+    x, y, z = (part.numpy() for part in filters.state)
+    tables = [tuple(part[which].numpy() for part in filters.tables) for which in range(3)]
+    return kernels.Stretched((x, y, z), *tables)
 
 
 def _run_threads(n_steps: int, depth: int, borders: list[int], rest: tuple[Any, ...]) -> None:

@@ -47,8 +47,17 @@ class State(NamedTuple):
     magnetic_signals: np.ndarray
 
 
+class Stretched(NamedTuple):
+    """`elec.fdtd.stretching.Filters` for the kernel: w of the places in the layers of each axis, and the tables."""
+
+    state: tuple[np.ndarray, np.ndarray, np.ndarray]
+    b: tuple[np.ndarray, np.ndarray, np.ndarray]
+    pole: tuple[np.ndarray, np.ndarray, np.ndarray]
+    inverse: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
 class Past(NamedTuple):
-    """`elec.fdtd.history.History` for the kernel: mode 1 records, 2 correlates; a slot of -1 skips the step."""
+    """`elec.fdtd.history` for the kernel: mode 1 records, 2 correlates; slots as `History.slots` gives them."""
 
     mode: int
     low: tuple[int, int, int]
@@ -62,6 +71,9 @@ class Past(NamedTuple):
     change_electric: np.ndarray
     mean_electric: np.ndarray
     change_magnetic: np.ndarray
+    stretched: bool
+    electric_filters: Stretched
+    magnetic_filters: Stretched
 
 
 class Points(NamedTuple):
@@ -299,39 +311,108 @@ def _copy_rows(i, target, field, past):
 
 
 @njit(**OPTIONS)
-def _correlate(i, sample, field, held, change, mean, past):
+def _correlate(i, slot, field, samples, held, change, mean, filters, layers, past):
     """Adds what the box's plane i gives to the sums of products; without `mean` rows only to `change`."""
+    low, high, end = past.low[2], past.high[2], layers.cells_z
+    first, last = low, high
+    if past.stretched:
+        first, last = min(max(low, layers.low_z), high), max(min(high, end - layers.high_z), low)
+        last = max(first, last)
     for component in range(3):
         for j in range(past.low[1], past.high[1]):
-            for k in range(past.low[2], past.high[2]):
-                place = (component, i - past.low[0], j - past.low[1], k - past.low[2])
-                after, before = field[component, i, j, k], held[place]
-                change[place] += sample[place] * (after - before)
-                if mean.shape[0] > 0:
-                    mean[place] += sample[place] * ((after + before) / 2)
+            place = (component, i - past.low[0], j - past.low[1])
+            if past.stretched and (layers.slab_x[i] >= 0 or layers.slab_y[j] >= 0):
+                ends = (low, high, high)
+            else:
+                ends = (low, first, last)
+                row, kept = field[component, i, j], held[place]
+                if slot >= 0:
+                    _add_products(samples[slot][place], row, kept, change[place], mean, place, first, last, low)
+                else:
+                    for k in range(U(first - low), U(last - low)):
+                        kept[k] = row[k + U(low)]
+            if past.stretched:
+                _stretch_row(
+                    component, i, j, ends[0], ends[1], slot, field, samples, held, change, mean, filters, layers, past
+                )
+                _stretch_row(
+                    component, i, j, ends[2], high, slot, field, samples, held, change, mean, filters, layers, past
+                )
+
+
+@njit(**OPTIONS)
+def _add_products(sample, row, kept, change, mean, place, first, last, low):
+    shift = U(low)
+    if mean.shape[0] > 0:
+        sums = mean[place]
+        for k in range(U(first) - shift, U(last) - shift):
+            after, before = row[k + shift], kept[k]
+            change[k] += sample[k] * (after - before)
+            sums[k] += sample[k] * (after + before) / 2
+            kept[k] = after
+    else:
+        for k in range(U(first) - shift, U(last) - shift):
+            after = row[k + shift]
+            change[k] += sample[k] * (after - kept[k])
+            kept[k] = after
+
+
+@njit(**OPTIONS)
+def _stretch_row(component, i, j, first, last, slot, field, samples, held, change, mean, filters, layers, past):
+    """The same for a piece of a row in the layers, with the field stretched along each axis that has one there."""
+    x, y, end = layers.slab_x[i], layers.slab_y[j], layers.cells_z
+    for k in range(first, last):
+        value = field[component, i, j, k]
+        if x >= 0:
+            w = filters.state[0][component, x, j, k]
+            new = filters.inverse[0][component, x] * value + filters.pole[0][component, x] * w
+            filters.state[0][component, x, j, k] = new
+            value = new - filters.b[0][component, x] * w
+        if y >= 0:
+            w = filters.state[1][component, i, y, k]
+            new = filters.inverse[1][component, y] * value + filters.pole[1][component, y] * w
+            filters.state[1][component, i, y, k] = new
+            value = new - filters.b[1][component, y] * w
+        z = k if k < layers.low_z else k - end + layers.high_z + layers.low_z
+        if k < layers.low_z or end - layers.high_z <= k < end:
+            w = filters.state[2][component, i, j, z]
+            new = filters.inverse[2][component, z] * value + filters.pole[2][component, z] * w
+            filters.state[2][component, i, j, z] = new
+            value = new - filters.b[2][component, z] * w
+        place = (component, i - past.low[0], j - past.low[1], k - past.low[2])
+        if slot >= 0:
+            sample, before = samples[slot][place], held[place]
+            change[place] += sample * (value - before)
+            if mean.shape[0] > 0:
+                mean[place] += sample * (value + before) / 2
+        held[place] = value
 
 
 @njit(**OPTIONS)
 def _magnetic(i, step, state, coefficients, layers, around, points):
     past = points.past
-    used = past.mode == 2 and past.magnetic_slots[step] >= 0 and _within(i, past)
-    if used:
-        _copy_rows(i, past.held_magnetic, state.magnetic, past)
     _faraday_plane(U(i), state, coefficients, layers)
     _excite(i, step, state.magnetic, points.magnetic_sources, state.magnetic_signals)
     _wrap(i, state.magnetic, (state.axes[1], state.axes[1]), (state.axes[2], state.axes[2]), around)
-    if used:
-        sample = past.magnetic[past.magnetic_slots[step]]
+    if past.mode == 2 and past.magnetic_slots[step] > -2 and _within(i, past):
         none = past.mean_electric[:0]
-        _correlate(i, sample, state.magnetic, past.held_magnetic, past.change_magnetic, none, past)
+        _correlate(
+            i,
+            past.magnetic_slots[step],
+            state.magnetic,
+            past.magnetic,
+            past.held_magnetic,
+            past.change_magnetic,
+            none,
+            past.magnetic_filters,
+            layers,
+            past,
+        )
 
 
 @njit(**OPTIONS)
 def _electric(i, step, state, coefficients, layers, around, points):
     past = points.past
-    used = past.mode == 2 and past.electric_slots[step] >= 0 and _within(i, past)
-    if used:
-        _copy_rows(i, past.held_electric, state.electric, past)
     _hold(i, state, points.terms)
     _ampere_plane(U(i), state, coefficients, layers, around)
     _excite(i, step, state.electric, points.electric_sources, state.electric_signals)
@@ -339,9 +420,19 @@ def _electric(i, step, state, coefficients, layers, around, points):
     _wrap(i, state.electric, (state.axes[0], state.axes[2]), (state.axes[0], state.axes[1]), around)
     _sample(i, step, state, points.probes)
     _accumulate(i, step, state, points.boxes)
-    if used:
-        sample = past.electric[past.electric_slots[step]]
-        _correlate(i, sample, state.electric, past.held_electric, past.change_electric, past.mean_electric, past)
+    if past.mode == 2 and past.electric_slots[step] > -2 and _within(i, past):
+        _correlate(
+            i,
+            past.electric_slots[step],
+            state.electric,
+            past.electric,
+            past.held_electric,
+            past.change_electric,
+            past.mean_electric,
+            past.electric_filters,
+            layers,
+            past,
+        )
     if past.mode == 1 and _within(i, past):
         if past.electric_slots[step] >= 0:
             _copy_rows(i, past.electric[past.electric_slots[step]], state.electric, past)

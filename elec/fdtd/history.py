@@ -1,10 +1,13 @@
-"""What a run keeps for its derivative: samples of the fields in a box, and sums of their products with another run."""
+"""What a run keeps for its derivative: samples of the fields in a box, and sums of their products with the adjoint run.
+
+`elec.fdtd.adjoint` says what the sums mean. Everything here lies in the order of axes of the engine that fills it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -12,89 +15,147 @@ from torch import Tensor
 
 from elec.fdtd.arrays import UNTURNED, Turn
 
+if TYPE_CHECKING:
+    from elec.fdtd.stretching import Filters
+
 MODES = {"off": 0, "record": 1, "correlate": 2}
 
 
-class History:
-    """Samples of E and H in a box of nodes, every `every` steps, in the order of axes of the engine that fills it.
+class Samples:
+    """E(m) and H(m - 1/2) in a box of nodes, for the numbers m in first + 1 .. last that `every` divides.
 
-    Recording, step n keeps E(n + 1) and H(n + 1/2) where n + 1 is a multiple of `every`. Correlating, the run is the
-    adjoint one of n_steps + 1 steps: its step t meets m = n_steps - t, and with the fields before and after it
-    change_electric += E(m) (after - before), mean_electric += E(m) (after + before) / 2, and change_magnetic
-    += H(m + 1/2) (after - before).
+    After the magnetic ones lies room for one more, number last + 1, that the stretch of steps behind this one hands on.
     """
 
     def __init__(
         self,
         low: Sequence[int],
         high: Sequence[int],
+        steps: tuple[int, int],
         *,
-        n_steps: int,
-        every: int,
-        electric: bool,
-        magnetic: bool,
+        every: int = 1,
+        electric: bool = True,
+        magnetic: bool = True,
         turn: Turn = UNTURNED,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.turn = turn
+        self.turn, self.every = turn, every
         self.low, self.high = turn.axes(low), turn.axes(high)
-        self.n_steps, self.every = n_steps, every
-        self.mode: Literal["off", "record", "correlate"] = "record"
         size = [after - before for before, after in zip(self.low, self.high, strict=True)]
-        slots, options = n_steps // every, {"dtype": dtype, "device": device}
+        self.size = (3, *size)
+        self.move(*steps)
+        count, options = self.count, {"dtype": dtype, "device": device}
+        self.electric = torch.zeros(count if electric else 0, *self.size, **options)
+        self.magnetic = torch.zeros(count + 1 if magnetic else 0, *self.size, **options)
+        self.handed_on = False
 
-        def room(wanted: bool, *shape: int) -> Tensor:
-            return torch.zeros(shape if wanted else (0,) * len(shape), **options)
+    def move(self, first: int, last: int) -> None:
+        """Gives the room to another stretch of steps, which may not be longer."""
+        self.first, self.last = first, last
 
-        self.electric = room(electric, slots, 3, *size)
-        self.magnetic = room(magnetic, slots, 3, *size)
-        self.held_electric, self.held_magnetic = room(electric, 3, *size), room(magnetic, 3, *size)
-        self.change_electric, self.mean_electric = room(electric, 3, *size), room(electric, 3, *size)
-        self.change_magnetic = room(magnetic, 3, *size)
+    def hand_on(self) -> None:
+        """Keeps the first magnetic sample for the stretch of steps before this one."""
+        if len(self.magnetic) and self.every == 1:
+            self.magnetic[-1].copy_(self.magnetic[0])
+            self.handed_on = True
+
+    @property
+    def count(self) -> int:
+        return self.last // self.every - self.first // self.every
+
+    def slots(self, number: np.ndarray, samples: Tensor) -> np.ndarray:
+        """Returns the place of each number among the samples, -1 where there is none."""
+        there = (number % self.every == 0) & (number > self.first) & (number <= self.last) & (len(samples) > 0)
+        slot = np.where(there, number // self.every - self.first // self.every - 1, -1)
+        if samples is self.magnetic and self.handed_on:
+            slot = np.where(number == self.last + 1, len(samples) - 1, slot)
+        return slot.astype(np.int32)
+
+
+class Products:
+    """Sums over the adjoint run of n_steps + 1 steps that follows a forward run ending after step `end` - 1.
+
+    Its step t meets m = end - t. With the adjoint fields e, h before and after it: change_electric += E(m) (after -
+    before), mean_electric += E(m) (after + before) / 2, change_magnetic += H(m + 1/2) (after - before). In absorbing
+    layers e and h are the fields of the adjoint run stretched by the filters.
+    """
+
+    def __init__(self, samples: Samples, end: int, filters: tuple[Filters, Filters] | None = None) -> None:
+        self.end = end
+        electric, magnetic = samples.electric, samples.magnetic
+        size = samples.size
+
+        def room(like: Tensor) -> Tensor:
+            return like.new_zeros(size if len(like) else (0, 0, 0, 0))
+
+        self.held_electric, self.held_magnetic = room(electric), room(magnetic)
+        self.change_electric, self.mean_electric = room(electric), room(electric)
+        self.change_magnetic = room(magnetic)
+        self.filters = filters
+
+
+class History:
+    """One engine call's view of the samples: to fill them, or to add their products.
+
+    `signals` receives the raw values at the places of the probes, (steps, places).
+    """
+
+    def __init__(self, samples: Samples, products: Products | None = None, *, record: bool = True) -> None:
+        self.samples, self.products = samples, products
+        self.mode: Literal["off", "record", "correlate"] = "correlate" if products else "record" if record else "off"
+        self.signals = torch.zeros(0, 0)
 
     @property
     def cut(self) -> tuple[slice, ...]:
         """The box, in a field of the engine's axes."""
-        return (slice(None), *(slice(low, high) for low, high in zip(self.low, self.high, strict=True)))
+        box = zip(self.samples.low, self.samples.high, strict=True)
+        return (slice(None), *(slice(low, high) for low, high in box))
 
     def slots(self, first: int, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the sample of E, and that of H, that belongs to each step from `first`; -1 where there is none."""
-        step = np.arange(first, first + n_steps)
-        if self.mode == "record":
-            electric = magnetic = step + 1
-        else:
-            electric, magnetic = self.n_steps - step, self.n_steps - step + 1
+        """Returns the sample of E, and that of H, that belongs to each step from `first`.
 
-        def slot(number: np.ndarray, has: bool) -> np.ndarray:
-            there = (number % self.every == 0) & (number >= 1) & (number <= self.n_steps) & has
-            return np.where(there, number // self.every - 1, -1).astype(np.int32)
+        -1 where there is none; -2 where, besides, nothing has to be done, for no product follows at the next step.
+        """
+        step, samples = np.arange(first, first + n_steps + 1), self.samples
+        if self.products is None:
+            return samples.slots(step + 1, samples.electric)[:-1], samples.slots(step + 1, samples.magnetic)[:-1]
+        electric = samples.slots(self.products.end - step, samples.electric)
+        magnetic = samples.slots(self.products.end - step + 1, samples.magnetic)
+        always = self.products.filters is not None
 
-        return slot(electric, len(self.electric) > 0), slot(magnetic, len(self.magnetic) > 0)
+        def shown(slot: np.ndarray, used: Tensor) -> np.ndarray:
+            idle = (slot[:-1] < 0) & (slot[1:] < 0) & (not always) & (np.arange(n_steps) < n_steps - 1)
+            return np.where(idle | (len(used) == 0), -2, slot[:-1]).astype(np.int32)
 
-    def before(self, name: str, field: Tensor, slot: int) -> None:
-        """Keeps a field from before its update, where the products will need it."""
-        if self.mode == "correlate" and slot >= 0:
-            getattr(self, f"held_{name}").copy_(field[self.cut])
+        return shown(electric, samples.electric), shown(magnetic, samples.magnetic)
 
     def after(self, name: str, field: Tensor, slot: int) -> None:
         """Takes a sample of a field after its update, or adds its products with one."""
-        if slot < 0:
+        if self.mode == "off" or slot == -2:
             return
-        samples, held = getattr(self, name), getattr(self, f"held_{name}")
-        now = field[self.cut]
-        if self.mode == "record":
-            samples[slot].copy_(now)
+        samples = getattr(self.samples, name)
+        if self.products is None:
+            if slot >= 0:
+                samples[slot].copy_(field[self.cut])
             return
-        getattr(self, f"change_{name}").add_(samples[slot] * (now - held))
-        if name == "electric":
-            self.mean_electric.add_(0.5 * samples[slot] * (now + held))
+        products = self.products
+        if products.filters is not None:
+            field = products.filters[name == "magnetic"].stretched(field)
+        now, held = field[self.cut], getattr(products, f"held_{name}")
+        if slot >= 0:
+            getattr(products, f"change_{name}").add_(samples[slot] * (now - held))
+            if name == "electric":
+                products.mean_electric.add_(0.5 * samples[slot] * (now + held))
+        held.copy_(now)
 
 
-NO_HISTORY = History((0, 0, 0), (0, 0, 0), n_steps=0, every=1, electric=False, magnetic=False)
+def no_samples(dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> Samples:
+    """Returns room for nothing."""
+    nowhere = (0, 0, 0)
+    return Samples(nowhere, nowhere, (0, 0), electric=False, magnetic=False, dtype=dtype, device=device)
 
 
-def history_bytes(low: Sequence[int], high: Sequence[int], n_samples: int, fields: int, itemsize: int) -> int:
-    """Returns the memory [bytes] that a history of one or two fields takes."""
-    cells = math.prod(after - before for before, after in zip(low, high, strict=True))
-    return 3 * cells * itemsize * fields * (n_samples + 3)
+def sample_bytes(low: Sequence[int], high: Sequence[int], fields: int, itemsize: int) -> int:
+    """Returns the memory [bytes] of the samples of one step."""
+    return 3 * math.prod(after - before for before, after in zip(low, high, strict=True)) * itemsize * fields

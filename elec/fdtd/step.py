@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
+from elec.fdtd import adjoint
 from elec.fdtd.absorber import Absorber
+from elec.fdtd.arrays import Turn
 from elec.fdtd.flows import Ampere, Faraday, Probe, check_capacity, step_index
+from elec.fdtd.history import History
 from elec.fdtd.media import BOX, Media, outer_walls
 from elec.fdtd.probes import Monitors, Probes, join_probes
 from elec.fdtd.sources import Source
@@ -29,14 +32,20 @@ logger = logging.getLogger(__name__)
 class Engine(Protocol):
     """A fused step, prepared for one set of coefficients and one time step."""
 
-    def advance(self, fields: Fields, first: int, n_steps: int) -> Fields:
-        """Returns the fields after steps first .. first + n_steps - 1; the argument is left as it was."""
+    turn: Turn
+
+    def advance(self, fields: Fields, first: int, n_steps: int, history: History | None = None) -> Fields:
+        """Returns the fields after steps first .. first + n_steps - 1; the argument is left as it was.
+
+        A history in the engine's order of axes is filled on the way.
+        """
 
 
 class YeeStep(Tree):
     """A flow (fields, t, dt) -> fields, and `advance` that runs many steps in the chosen engine.
 
-    Gradients always go through the reference flows: `rollout` calls `advance` only where none is asked for.
+    `rollout` calls `advance` where no gradient is asked for, and `differentiable_advance`, the fused adjoint, where it
+    serves; other gradients go through the reference flows.
     """
 
     faraday: Faraday
@@ -78,17 +87,31 @@ class YeeStep(Tree):
                 return fields
             key = (dt, fields.electric.dtype)
             if key not in self._prepared:
-                self._prepared[key] = self._prepare(fields, dt)
+                self._prepared[key] = self.prepared(fields, dt)
             return self._prepared[key].advance(fields, first, n_steps)
 
-    def _prepare(self, fields: Fields, dt: float) -> Engine:
+    def prepared(self, fields: Fields, dt: float, like: Engine | None = None, turn: Turn | None = None) -> Engine:
+        """Returns a new engine for fields like these; `like` is one for the same media, whose tables it may use."""
         if self.engine == "triton":
             from elec.fdtd.triton import TritonEngine
 
-            return TritonEngine(self, fields, dt)
+            return TritonEngine(self, fields, dt, like)  # type: ignore[arg-type]
         from elec.fdtd.cpu import NumbaEngine
 
-        return NumbaEngine(self, fields, dt)
+        return NumbaEngine(self, fields, dt, like, turn)  # type: ignore[arg-type]
+
+    def fused_cannot(self, fields: Fields) -> str | None:
+        """Returns why the fused adjoint does not serve a run from these fields, None where it does."""
+        return adjoint.cannot(self, fields)
+
+    def differentiable_advance(
+        self, fields: Fields, t: float, dt: float, n_steps: int, *, region: Any = None, every: int = 1
+    ) -> Fields:
+        """Returns the fields n_steps later with their derivative, by the fused adjoint."""
+        first = step_index(t, dt)
+        if self.probe.probes.weights.shape[0]:
+            check_capacity(fields, first + n_steps)
+        return adjoint.differentiable_advance(self, fields, first, n_steps, dt, region, every)
 
     def start(self, n_samples: int = 0) -> Fields:
         """Returns fields at rest with room for n_samples steps of the probes."""

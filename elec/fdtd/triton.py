@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from elec.fdtd import triton_kernels as kernels
-from elec.fdtd.arrays import coefficients, layers, source_places, source_signals, source_weights
-from elec.fdtd.history import NO_HISTORY, History
+from elec.fdtd.arrays import UNTURNED, coefficients, layers, source_places, source_signals, source_weights
+from elec.fdtd.history import History, no_samples
 from elec.fdtd.poles import Recursion, both_parts, product, real_product
 from elec.fields import Fields
 from mindsci import tree
@@ -31,13 +31,16 @@ INTERPRETED_BLOCK = 16384
 class TritonEngine:
     """Runs steps one after the other on the device of the fields."""
 
-    def __init__(self, step: YeeStep, fields: Fields, dt: float) -> None:
-        self.step = step
+    def __init__(self, step: YeeStep, fields: Fields, dt: float, like: TritonEngine | None = None) -> None:
+        """`like`: an engine for the same media, whose tables serve this one too."""
+        self.step, self.turn = step, UNTURNED
         self.dt = dt
         self.nodes = fields.nodes
         device = fields.electric.device
         dtype = torch.empty(0, dtype=fields.electric.dtype).numpy().dtype
-        tables, slabs = coefficients(step, dt, dtype), layers(step, dt, dtype, self.nodes)
+        tables = like.tables if like is not None else coefficients(step, dt, dtype)
+        slabs = layers(step, dt, dtype, self.nodes)
+        self.tables = tables
 
         def on_device(*arrays: np.ndarray) -> list[Tensor]:
             return [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays]
@@ -73,16 +76,15 @@ class TritonEngine:
         electric, magnetic = new.electric.view(-1), new.magnetic.view(-1)
         driven = self.electric_sources.signals(electric, first, n_steps, self.dt)
         driven_magnetic = self.magnetic_sources.signals(magnetic, first, n_steps, self.dt)
-        past = history or NO_HISTORY
+        past = history if history is not None else History(no_samples(new.electric.dtype), record=False)
         slots = list(zip(*past.slots(first, n_steps), strict=True))
         for index in range(n_steps):
             electric_slot, magnetic_slot = slots[index]
-            past.before("magnetic", new.magnetic, magnetic_slot)
             kernels.faraday_kernel[self.grid](*parts, *self.faraday, *self.sizes, BLOCK=self.block)
             self.magnetic_sources.act(magnetic, driven_magnetic[index])
             self._wrap(new.magnetic, normal=True)
-            past.after("magnetic", new.magnetic, magnetic_slot)
-            past.before("electric", new.electric, electric_slot)
+            if past.mode == "correlate":
+                past.after("magnetic", new.magnetic, magnetic_slot)
             held = electric[self.pole_places] if len(new.polarization[0]) else electric
             kernels.ampere_kernel[self.grid](*parts, *self.ampere, *self.sizes, *self.last, BLOCK=self.block)
             self.electric_sources.act(electric, driven[index])
@@ -90,10 +92,13 @@ class TritonEngine:
                 self._polarize(electric, held, new.polarization)
             self._wrap(new.electric, normal=False)
             past.after("electric", new.electric, electric_slot)
+            if past.mode == "record":
+                past.after("magnetic", new.magnetic, magnetic_slot)
             if len(self.probe_places):
                 samples[index] = torch.cat([electric, magnetic])[self.probe_places]
             self._accumulate(new, first + index, phases[index])
-        if len(self.probe_places):
+        past.signals = samples
+        if len(self.step.probe.probes.weights):
             weights = self.step.probe.probes.weights.to(electric.device, torch.float64)
             new.records[:, first : first + n_steps] += (weights @ samples.T.to(torch.float64)).to(new.records.dtype)
         return new

@@ -1,7 +1,7 @@
 """How the gradient of a time loop is taken: an argument of `rollout`, not a property of the solver.
 
 An adjoint runs a segment of the loop, `(state, observations)` from step `start` to step `stop`, and
-arranges for its derivative. All three give the derivative of the discrete scheme, equal to rounding; they
+arranges for its derivative. All give the derivative of the discrete scheme, equal to rounding; they
 differ in what they keep between the forward and the backward pass.
 """
 
@@ -79,6 +79,37 @@ class Checkpoint(Tree):
             state, seen = checkpoint(loop.advance, state, first, last, use_reentrant=False, preserve_rng_state=False)
             observations += seen
         return state, observations
+
+
+class Fused(Tree):
+    """The step's own derivative: as its fused forward path, compiled, with what it keeps chosen by the step.
+
+    A step offers it by `fused_cannot(state) -> reason | None` and `differentiable_advance(state, t, dt, n_steps,
+    region=, every=) -> state`. Raises InputError where it has none, or where it does not serve.
+
+    region: where in the state's arrays the step's parameters matter, in the step's own terms; None is everywhere. What
+    the run keeps grows with it. every: keep only each so many steps of that, for signals that are smooth on that scale.
+    """
+
+    region: Any = None
+    every: int = 1
+
+    def run(self, loop: Loop, state: Any, n_steps: int) -> tuple[Any, list[Any]]:
+        reason = fused_cannot(loop, state)
+        if reason is not None:
+            raise InputError(f"adjoint Fused does not serve: {reason}; use Checkpoint()")
+        t = loop.start * loop.dt
+        advance = loop.step.differentiable_advance
+        return advance(state, t, loop.dt, n_steps, region=self.region, every=self.every), []
+
+
+def fused_cannot(loop: Loop, state: Any) -> str | None:
+    """Returns why Fused does not serve a loop, None where it does."""
+    if not hasattr(loop.step, "differentiable_advance"):
+        return f"{type(loop.step).__name__} has no derivative of its own"
+    if loop.observe is not None:
+        return "it gives no gradients of what is observed on the way"
+    return loop.step.fused_cannot(state)
 
 
 class Reversible(Tree):

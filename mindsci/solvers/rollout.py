@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,9 @@ import torch
 
 from mindsci import tree
 from mindsci.errors import InputError
-from mindsci.solvers.adjoint import Checkpoint, Direct, Loop, Reversible
+from mindsci.solvers.adjoint import Checkpoint, Direct, Fused, Loop, Reversible, fused_cannot
+
+logger = logging.getLogger(__name__)
 
 
 def rollout(
@@ -19,7 +22,7 @@ def rollout(
     n_steps: int,
     dt: float,
     start: int = 0,
-    adjoint: Direct | Checkpoint | Reversible | None = None,
+    adjoint: Direct | Checkpoint | Reversible | Fused | None = None,
     observe: Callable[[Any], Any] | None = None,
     every: int = 1,
 ) -> tuple[Any, Any]:
@@ -30,7 +33,8 @@ def rollout(
             path is taken wherever no gradient is asked for.
         start: number of steps taken before; step i runs at t = (start + i) dt, so that a run that was
             cut in pieces sees the same times, to the bit, as one that was not.
-        adjoint: how a gradient is taken; Checkpoint() unless given. Without a gradient it has no effect.
+        adjoint: how a gradient is taken; unless given, Fused() where the step offers it and it serves, else
+            Checkpoint(). Without a gradient it has no effect.
         observe: `state -> tree of tensors`, called after every `every`-th step; the results are stacked
             on a new first axis. None observes nothing and returns None.
 
@@ -43,13 +47,24 @@ def rollout(
         tree.parameters((step, observe)) or any(leaf.requires_grad for leaf in tree.leaves(state))
     )
     if differentiate:
-        state, observations = (adjoint or Checkpoint()).run(loop, state, n_steps)
+        state, observations = (adjoint or _automatic(loop, state)).run(loop, state, n_steps)
     elif hasattr(step, "advance"):
         state, observations = _run_fused(loop, state, n_steps)
     else:
         with torch.no_grad():
             state, observations = Direct().run(loop, state, n_steps)
     return state, _stack(observations) if observe is not None else None
+
+
+def _automatic(loop: Loop, state: Any) -> Checkpoint | Fused:
+    """The step's own derivative where it serves; else one line of the log says why not."""
+    if not hasattr(loop.step, "differentiable_advance"):
+        return Checkpoint()
+    reason = fused_cannot(loop, state)
+    if reason is None:
+        return Fused()
+    logger.info("adjoint Checkpoint: the fused one does not serve, for %s", reason)
+    return Checkpoint()
 
 
 def _run_fused(loop: Loop, state: Any, n_steps: int) -> tuple[Any, list[Any]]:
