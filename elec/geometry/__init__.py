@@ -1,5 +1,6 @@
 """Geometry: CAD files and constructive solids, and their meaning on a Yee grid."""
 
+from elec.geometry.clouds import PointCloud, surface_cloud, volume_cloud
 from elec.geometry.csg import (
     Box,
     Cylinder,
@@ -28,6 +29,8 @@ from elec.geometry.scene import CellMaterials, EdgeMaterials, Scene, edge_averag
 from elec.geometry.shapes import Cone, Torus, Wire, cone, faceted, strip, strip_outline, torus, wire
 from elec.geometry.sheet import Sheet, sheet, sheets
 from elec.geometry.solid_mesh import MeshSolid, mesh_solid
+from elec.geometry.store import load_tensors, save_tensors
+from elec.geometry.tensors import GridTensors, MaterialTensors, grid_tensors
 from elec.geometry.voxels import fill_fractions, occupancy, sheet_edges, solid_edges
 from elec.geometry.vtk import write_parts, write_rectilinear
 from elec.geometry.winding import inside, signed_distance, winding_number
@@ -41,10 +44,13 @@ __all__ = [
     "Difference",
     "EdgeMaterials",
     "Extrusion",
+    "GridTensors",
     "Intersection",
     "Layer",
+    "MaterialTensors",
     "MeshSolid",
     "Part",
+    "PointCloud",
     "Scene",
     "Sheet",
     "Solid",
@@ -65,14 +71,17 @@ __all__ = [
     "extrusion",
     "faceted",
     "fill_fractions",
+    "grid_tensors",
     "inside",
     "intersection",
+    "load_tensors",
     "mesh_solid",
     "occupancy",
     "planes",
     "read_gds",
     "read_part",
     "read_solid",
+    "save_tensors",
     "sheet",
     "sheet_edges",
     "sheets",
@@ -81,9 +90,11 @@ __all__ = [
     "sphere",
     "strip",
     "strip_outline",
+    "surface_cloud",
     "symmetric_difference",
     "torus",
     "union",
+    "volume_cloud",
     "winding_number",
     "wire",
     "write_parts",
