@@ -10,6 +10,7 @@ from elec.fdtd.sources import Source, dipole
 from elec.fdtd.step import YeeStep, yee_step
 from elec.fdtd.walls import Walls
 from elec.fdtd.waveforms import GaussianDerivative, ModulatedGaussian
+from elec.fdtd.wire import ThinWire
 
 __all__ = [
     "Absorber",
@@ -25,6 +26,7 @@ __all__ = [
     "Probes",
     "Source",
     "Stretch",
+    "ThinWire",
     "VoltagePort",
     "Walls",
     "YeeStep",

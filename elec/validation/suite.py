@@ -8,6 +8,7 @@ from mindsci.report import Report
 
 CASES = {
     "guides": "elec.validation.guides:validations",
+    "dipole": "elec.validation.dipole:validations",
 }
 """Name of a group of cases -> function without arguments that returns its rows."""
 
