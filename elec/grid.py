@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -34,8 +34,11 @@ MOST_CELLS = 10**10
 BYTES_PER_CELL = 4 * (6 + 12)
 
 
+Layers = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+
 class Grid(Tree):
-    """Node coordinates of a rectilinear grid; the outer `absorber_cells` cells of each side are absorbing layers."""
+    """Node coordinates of a rectilinear grid, the outer cells of which are absorbing layers."""
 
     x: Float[Tensor, "nodes_x"]
     """[m]"""
@@ -43,7 +46,8 @@ class Grid(Tree):
     """[m]"""
     z: Float[Tensor, "nodes_z"]
     """[m]"""
-    absorber_cells: int = 0
+    absorber_cells: int | Layers = 0
+    """cells of the absorbing layers: on every side, or on the low and the high side of each axis"""
 
     def __post_init__(self) -> None:
         for name, nodes in zip(AXES, (self.x, self.y, self.z), strict=True):
@@ -60,6 +64,17 @@ class Grid(Tree):
     @property
     def n_cells(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def layers(self) -> Layers:
+        """Cells of the absorbing layers on the low and the high side of each axis."""
+        counts = self.absorber_cells
+        return ((counts, counts),) * 3 if isinstance(counts, int) else counts
+
+    def inner(self, axis: int) -> range:
+        """Nodes of an axis inside the absorbing layers, their inner faces included."""
+        low, high = self.layers[axis]
+        return range(low, self.shape[axis] + 1 - high)
 
     def nodes(self, axis: int) -> Float[Tensor, "nodes"]:
         """Node coordinates along an axis [m]."""
@@ -130,6 +145,12 @@ class Grid(Tree):
             cell.append(min(index, nodes.numel() - 2))
         return (cell[0], cell[1], cell[2])
 
+    def _layers_in_words(self) -> str:
+        if isinstance(self.absorber_cells, int):
+            return f"{self.absorber_cells} cells on each side"
+        sides = (f"{name} {low} and {high}" for name, (low, high) in zip(AXES, self.layers, strict=True))
+        return ", ".join(sides) + " cells, low and high side"
+
     def report(self) -> str:
         """A few lines for the log: cells, extent, smallest cell, time step limit, memory."""
         lines = [f"grid {' x '.join(map(str, self.shape))} = {self.n_cells:,} cells"]
@@ -140,7 +161,7 @@ class Grid(Tree):
                 f"{float(spacing.min()) * 1e3:.4g} to {float(spacing.max()) * 1e3:.4g} mm, "
                 f"neighbours differ by a factor of up to {self.neighbour_ratio(axis):.3g}"
             )
-        lines.append(f"  absorbing layers: {self.absorber_cells} cells on each side")
+        lines.append(f"  absorbing layers: {self._layers_in_words()}")
         lines.append(f"  time step limit {self.courant_limit() * 1e12:.4g} ps")
         lines.append(f"  memory of a run in single precision: about {self.n_cells * BYTES_PER_CELL / 2**20:.0f} MiB")
         return "\n".join(lines)
@@ -154,27 +175,29 @@ def rectilinear(
     margin: Sequence[float] | float,
     growth: float = 1.2,
     air_cell: float | None = None,
-    absorber_cells: int = 10,
+    absorber_cells: int | Layers = 10,
 ) -> Grid:
     """Returns a grid whose lines meet every plane of the parts.
 
     Arguments: bounds, the lowest and highest coordinate of the parts for each axis [m]; planes, the coordinates to snap
     to for each axis [m]; max_cell, the largest cell in the parts for each axis [m]; margin, air between the parts and
     the absorbing layers [m], one for all axes or one each; growth, the ratio at which neighbouring cells of the margin
-    may grow, up to air_cell [m] (default: the largest max_cell); absorber_cells, the uniform cells added on each side.
+    may grow, up to air_cell [m] (default: the largest max_cell); absorber_cells, the uniform cells added on each side, one number
+    or low and high side of each axis.
 
     Planes closer than 1e-4 of max_cell are one. Each interval between planes is divided evenly.
     """
     margins = [margin] * 3 if isinstance(margin, (int, float)) else list(margin)
     _check_sizes(max_cell, margins, growth, air_cell, absorber_cells)
     largest = max(max_cell) if air_cell is None else air_cell
+    layers: Layers = ((absorber_cells,) * 2,) * 3 if isinstance(absorber_cells, int) else absorber_cells
     axes = []
     for axis, name in enumerate(AXES):
         low, high = float(bounds[axis][0]), float(bounds[axis][1])
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             raise InputError(f"bounds along {name} are {low:g} to {high:g} m; give two finite numbers in order")
         core = _core_nodes(name, (low, high), planes[axis], max_cell[axis])
-        axes.append(_with_air(name, core, max_cell[axis], margins[axis], growth, largest, absorber_cells))
+        axes.append(_with_air(name, core, max_cell[axis], margins[axis], growth, largest, layers[axis]))
     n_cells = math.prod(len(nodes) - 1 for nodes in axes)
     if n_cells > MOST_CELLS:
         raise InputError(
@@ -186,7 +209,11 @@ def rectilinear(
 
 
 def _check_sizes(
-    max_cell: Sequence[float], margins: Sequence[float], growth: float, air_cell: float | None, absorber_cells: int
+    max_cell: Sequence[float],
+    margins: Sequence[float],
+    growth: float,
+    air_cell: float | None,
+    absorber_cells: int | Layers,
 ) -> None:
     if len(max_cell) != 3 or not all(math.isfinite(cell) and cell > 0 for cell in max_cell):
         raise InputError(f"cell sizes {list(max_cell)} m: give three positive lengths")
@@ -196,7 +223,7 @@ def _check_sizes(
         raise InputError(f"growth = {growth:g} must lie between 1 (even cells) and 2; 1.2 is usual")
     if air_cell is not None and not (math.isfinite(air_cell) and air_cell > 0):
         raise InputError(f"air_cell = {air_cell:g} m must be a positive length")
-    if absorber_cells < 0:
+    if isinstance(absorber_cells, int) and absorber_cells < 0:
         raise InputError(f"absorber_cells = {absorber_cells} must not be negative; 10 is usual, 0 leaves a metal wall")
 
 
@@ -220,17 +247,17 @@ def _with_air(
     margin: float,
     growth: float,
     air_cell: float,
-    absorber_cells: int,
+    layers: tuple[int, int],
 ) -> list[float]:
     """Nodes along one axis: absorber, margin, parts, margin, absorber."""
     if margin / max_cell > MOST_LINES:
         raise InputError(f"a margin of {margin * 1e3:g} mm along {name} is far too wide for the cells; check the units")
     first, last = (core[1] - core[0], core[-1] - core[-2]) if len(core) > 1 else (max_cell, max_cell)
     below, above = (_margin_cells(cell, margin, growth, air_cell) for cell in (first, last))
-    if len(core) + len(below) + len(above) + absorber_cells < 2:
+    if len(core) + len(below) + len(above) + sum(layers) < 2:
         raise InputError(f"the parts have no extent along {name} and there is no margin; set a margin")
-    below += [below[-1] if below else first] * absorber_cells
-    above += [above[-1] if above else last] * absorber_cells
+    below += [below[-1] if below else first] * layers[0]
+    above += [above[-1] if above else last] * layers[1]
     before = [core[0] - offset for offset in itertools.accumulate(below)]
     after = [core[-1] + offset for offset in itertools.accumulate(above)]
     return [*reversed(before), *core, *after]
@@ -284,27 +311,43 @@ def _margin_cells(first: float, margin: float, growth: float, air_cell: float) -
     return [cell * (margin / total) for cell in found]
 
 
-def _read_lengths(value: Any) -> tuple[float, float, float]:
+def _read_lengths(value: Any, count: int) -> tuple[float, ...]:
+    if isinstance(value, str) and "," in value:
+        *numbers, last = value.split(",")
+        number, _, unit = last.strip().partition(" ")
+        value = [f"{entry.strip()} {unit}" for entry in (*numbers, number)]
     if isinstance(value, (list, tuple)):
-        if len(value) != 3:
-            raise InputError(f"{list(value)} has {len(value)} lengths; give one for all axes or three, for x, y and z")
-        x, y, z = (parse(entry, "m") for entry in value)
-        return (x, y, z)
-    length = parse(value, "m")
-    return (length, length, length)
+        if len(value) != count:
+            one = "one for all axes or three, for x, y and z" if count == 3 else f"{count}"
+            raise InputError(f"{list(value)} has {len(value)} lengths; give {one}")
+        return tuple(parse(entry, "m") for entry in value)
+    if count != 3:
+        raise InputError(f'{value!r} is one length; give {count}, as in "1, 2 mm"')
+    return (parse(value, "m"),) * count
 
 
-def _write_lengths(value: tuple[float, float, float]) -> list[str]:
+def _write_lengths(value: tuple[float, ...]) -> list[str]:
     return [f"{length!r} m" for length in value]
 
 
-ThreeLengths = Annotated[tuple[float, float, float], BeforeValidator(_read_lengths), PlainSerializer(_write_lengths)]
-"""Three lengths [m] that a case writes as one string with its unit, or as three."""
+def _three(value: Any) -> tuple[float, ...]:
+    return _read_lengths(value, 3)
+
+
+def _two(value: Any) -> tuple[float, ...]:
+    return _read_lengths(value, 2)
+
+
+ThreeLengths = Annotated[tuple[float, float, float], BeforeValidator(_three), PlainSerializer(_write_lengths)]
+"""Three lengths [m] that a case writes as "1, 2, 3 mm", as three strings, or as one length for all."""
+TwoLengths = Annotated[tuple[float, float], BeforeValidator(_two), PlainSerializer(_write_lengths)]
+"""Two lengths [m] that a case writes as "1, 2 mm" or as two strings."""
 
 
 class GridTable(Table):
-    """The table `[grid]` of a case file."""
+    """The table `[grid]` of a case file, its cells given one by one."""
 
+    mode: Literal["explicit"] = "explicit"
     cell: ThreeLengths
     """largest cell in the parts, for each axis [m]"""
     margin: ThreeLengths
@@ -325,9 +368,10 @@ class GridTable(Table):
         planes: Sequence[Sequence[float]],
         *,
         air_cell: float | None = None,
+        layers: Layers | None = None,
     ) -> Grid:
         """Returns the grid around parts; air_cell [m] applies where the table gives none (a fifteenth of the
-        shortest wavelength, say)."""
+        shortest wavelength, say); layers, the absorbing cells of each side, absorber_cells on all unless given."""
         return rectilinear(
             bounds,
             planes,
@@ -335,5 +379,5 @@ class GridTable(Table):
             margin=self.margin,
             growth=self.growth,
             air_cell=self.air_cell if self.air_cell is not None else air_cell,
-            absorber_cells=self.absorber_cells,
+            absorber_cells=self.absorber_cells if layers is None else layers,
         )

@@ -1,7 +1,8 @@
-"""What an antenna run leaves behind: Touchstone, tables, pictures, time signals, VTK."""
+"""What a run of ports leaves behind: Touchstone, tables, pictures, time signals, VTK."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,112 +10,178 @@ import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
-from elec.antenna import Antenna
-from elec.fields import Fields
+from elec.case.march import Column, scattering
+from elec.case.model import Model
+from elec.fdtd import spectrum
 from elec.geometry import write_parts, write_rectilinear
 from elec.grid import Grid
-from elec.network import Resonance, decibels, network, plot_reflection, resonances, write_touchstone
-from elec.pictures import plot_layer
+from elec.mesh.features import mesh_of
+from elec.network import Resonance, decibels, plot_reflection, resonances
+from elec.pictures import plot_layer, plot_mesh
+from elec.ports import Scattering, plot_scattering, smith_chart
 
 if TYPE_CHECKING:
     from elec.case import AntennaCase
     from mindsci.runs import Run
 
+PASSIVE = 1e-3
+"""Excess of the largest singular value of S over one from which a run is told to be no passive device."""
 
-def write_geometry(run: Run, antenna: Antenna) -> None:
-    """Writes the parts' triangles and the material of each cell as VTK, before the fields are computed."""
-    write_parts(run.path("geometry.vtu"), antenna.scene.parts)
-    cells = antenna.scene.cell_materials(antenna.grid)
+
+def write_geometry(run: Run, model: Model) -> None:
+    """Writes the parts' triangles, the mesh over them and the material of each cell, before fields are computed."""
+    write_parts(run.path("geometry.vtu"), [mesh_of(part) for part in model.scene.parts])
+    with run.writing("mesh.png") as path:
+        plot_mesh(path, model.mesh, model.scene)
+    cells = model.scene.cell_materials(model.grid)
     fields = {
         "relative_permittivity": cells.relative_permittivity.to(torch.float32),
         "conductivity": cells.conductivity.to(torch.float32),
-        "metal": metal_share(antenna.step.ampere.media.metal),
+        "metal": metal_share(model.media.metal),
     }
-    write_rectilinear(run.path("materials.vtr"), antenna.grid, fields)
+    write_rectilinear(run.path("materials.vtr"), model.grid, fields)
 
 
-def write_results(
-    run: Run, case: AntennaCase, antenna: Antenna, fields: Fields, n_steps: int, rate: float | None
-) -> None:
-    """Writes everything that follows from the fields and the port's record."""
-    frequencies = torch.linspace(
-        case.frequencies.start, case.frequencies.stop, case.frequencies.points, dtype=torch.float64
-    )
-    record = fields.records[0, :n_steps]
-    reflection = antenna.reflection(record, frequencies)
-    found = resonances(frequencies.numpy(), reflection.numpy())
-    with run.writing("antenna.s1p") as path:
-        write_touchstone(
-            path, network(frequencies, reflection[:, None, None], impedance=case.port.resistance, name="antenna")
-        )
-    with run.writing("s11.csv") as path:
-        table = np.stack([frequencies, reflection.real, reflection.imag, decibels(reflection.numpy())], axis=1)
-        header = "frequency [Hz],S11 real,S11 imaginary,|S11| [dB]"
-        np.savetxt(path, table, fmt="%.9g", delimiter=",", header=header, comments="")
-    with run.writing("s11.png") as path:
-        plot_reflection(path, frequencies.numpy(), reflection.numpy(), found)
+def write_results(run: Run, case: AntennaCase, model: Model, columns: Sequence[Column]) -> None:
+    """Writes everything that follows from the fields and the ports' records."""
+    found = scattering(case, model, columns)
+    n_ports = len(model.ports)
+    dips = [resonances(found.frequencies.numpy(), found.s[:, port, port].numpy()) for port in range(n_ports)]
+    with run.writing(f"antenna.s{n_ports}p") as path:
+        found.write_touchstone(path, impedance=_touchstone_impedance(found))
+    with run.writing("s11.csv" if n_ports == 1 else "scattering.csv") as path:
+        _write_table(path, found)
+    with run.writing("s11.png" if n_ports == 1 else "scattering.png") as path:
+        if n_ports == 1:
+            plot_reflection(path, found.frequencies.numpy(), found.s[:, 0, 0].numpy(), dips[0])
+        else:
+            plot_scattering(path, found)
+    with run.writing("smith.png") as path:
+        smith_chart(path, found, title=run.folder.name)
     with run.writing("port.h5") as path:
-        _write_port(path, antenna, record)
-    _write_fields(run, antenna, fields, found, asked=bool(case.fields.frequencies))
-    level = antenna.level(record, n_steps)
-    if level > case.time.decay:
-        run.log(
-            f"warning: after {n_steps} steps the port's voltage is at {level:.1f} dB, above {case.time.decay:g} dB: "
-            "sharp resonances are smeared; raise time.n_steps"
-        )
-    run.results(_summary(antenna, reflection, found, n_steps, rate, level))
+        _write_ports(path, model, columns)
+    for driven, column in enumerate(columns):
+        suffix = "" if n_ports == 1 else f"_port_{driven + 1}"
+        _write_fields(run, model, column, driven, dips[driven], suffix, asked=bool(case.fields.frequencies))
+    levels = [model.level(column.records, column.n_steps) for column in columns]
+    for number, (level, column) in enumerate(zip(levels, columns, strict=True), start=1):
+        if level > case.time.decay:
+            run.log(
+                f"warning: after {column.n_steps} steps port {number}'s run is at {level:.1f} dB, above "
+                f"{case.time.decay:g} dB: sharp resonances are smeared; raise time.n_steps"
+            )
+    if found.passivity() > PASSIVE:
+        run.log(f"warning: the largest singular value of S is {1 + found.passivity():.6g}, above 1: power from nowhere")
+    run.results(_summary(model, found, dips, columns, max(levels)))
+
+
+def _touchstone_impedance(found: Scattering) -> float:
+    """The one impedance of a Touchstone file: that of the ports where they agree on a real one, else 50 ohm."""
+    first = found.impedance[0, 0]
+    return float(first.real) if bool((found.impedance == first).all()) and float(first.imag) == 0.0 else 50.0
+
+
+def _write_table(path: Any, found: Scattering) -> None:
+    names, columns = ["frequency [Hz]"], [found.frequencies.numpy()]
+    for to in range(found.s.shape[1]):
+        for driven in range(found.s.shape[2]):
+            one, name = found.s[:, to, driven].numpy(), f"S{to + 1}{driven + 1}"
+            names += [f"{name} real", f"{name} imaginary", f"|{name}| [dB]"]
+            columns += [one.real, one.imag, decibels(one)]
+    np.savetxt(path, np.stack(columns, axis=1), fmt="%.9g", delimiter=",", header=",".join(names), comments="")
 
 
 def _summary(
-    antenna: Antenna, reflection: Tensor, found: list[Resonance], n_steps: int, rate: float | None, level: float
+    model: Model, found: Scattering, dips: list[list[Resonance]], columns: Sequence[Column], level: float
 ) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    for number, one in enumerate(found, start=1):
-        figures[f"resonance {number} [GHz]"] = one.frequency / 1e9
-        figures[f"|S11| at resonance {number} [dB]"] = one.level
+    for port, its in enumerate(dips):
+        of = "" if len(dips) == 1 else f" of port {port + 1}"
+        for number, one in enumerate(its, start=1):
+            figures[f"resonance {number}{of} [GHz]"] = one.frequency / 1e9
+            figures[f"|S{port + 1}{port + 1}| at resonance {number} [dB]"] = one.level
+    for to in range(1, len(dips)):
+        transfer = decibels(found.s[:, to, 0].numpy())
+        lowest = int(transfer.argmin())
+        figures[f"|S{to + 1}1| is lowest at [GHz]"] = _lowest(found.frequencies.numpy(), transfer) / 1e9
+        figures[f"lowest |S{to + 1}1| [dB]"] = float(transfer[lowest])
     figures |= {
-        "largest |S11|": float(reflection.abs().max()),
-        "cells": antenna.grid.n_cells,
-        "steps": n_steps,
-        "time step [ps]": antenna.dt * 1e12,
+        "largest singular value of S": 1.0 + found.passivity(),
+        "cells": model.grid.n_cells,
+        "steps": columns[0].n_steps if len(columns) == 1 else [column.n_steps for column in columns],
+        "time step [ps]": model.dt * 1e12,
         "port at the end [dB]": level,
-        "engine": antenna.step.engine,
+        "engine": model.step().engine,
     }
-    if rate is not None:
-        figures["Mcells/s"] = rate
+    if len(dips) == 1:
+        figures["largest |S11|"] = float(found.s.abs().max())
+    if columns[-1].rate is not None:
+        figures["Mcells/s"] = columns[-1].rate
     return figures
 
 
-def _write_port(path: Any, antenna: Antenna, record: Float[Tensor, "samples"]) -> None:
-    """Voltage and current at the middle of each step."""
+def _lowest(frequencies: Any, level: Any) -> float:
+    """The place of the lowest level, by the parabola through three samples."""
+    i = min(max(int(level.argmin()), 1), len(level) - 2)
+    left, middle, right = level[i - 1 : i + 2]
+    curvature = left - 2.0 * middle + right
+    offset = 0.5 * (left - right) / curvature if curvature > 0 else 0.0
+    return float(frequencies[i] + offset * (frequencies[1] - frequencies[0]))
+
+
+def _write_ports(path: Any, model: Model, columns: Sequence[Column]) -> None:
+    """Voltage and current of lumped ports at the middle of each step, what mode ports recorded at its end; a group for
+    each driven and each observed port where there are several."""
     import h5py
 
-    record = record.cpu().to(torch.float64)
-    voltage = antenna.port.voltage(record)
-    source = antenna.port.source_voltage(len(record), antenna.dt)
-    signals = {
-        "time": ((torch.arange(len(record), dtype=torch.float64) + 0.5) * antenna.dt, "s"),
+    with h5py.File(path, "w") as file:
+        for driven, column in enumerate(columns):
+            rows = model.rows(column.records[:, : column.n_steps].cpu().to(torch.float64))
+            for index, (port, part) in enumerate(zip(model.ports, rows, strict=True)):
+                group = file if len(columns) == 1 else file.create_group(f"driven_{driven + 1}/port_{index + 1}")
+                signals = _signals(port, part, model.dt, driven=index == driven)
+                for name, (values, unit) in signals.items():
+                    group.create_dataset(name, data=values.numpy()).attrs["unit"] = unit
+                if hasattr(port.port, "resistance"):
+                    group.attrs["resistance_ohm"] = port.port.resistance
+
+
+def _signals(port: Any, rows: Tensor, dt: float, *, driven: bool) -> dict[str, tuple[Tensor, str]]:
+    steps = torch.arange(rows.shape[1], dtype=torch.float64)
+    if not hasattr(port.port, "resistance"):
+        return {"time": ((steps + 1.0) * dt, "s"), "overlaps": (rows, "V, A")}
+    voltage = port.port.voltage(rows[0])
+    source = port.port.source_voltage(rows.shape[1], dt) * float(driven)
+    return {
+        "time": ((steps + 0.5) * dt, "s"),
         "voltage": (voltage, "V"),
         "source_voltage": (source, "V"),
-        "current": ((source - voltage) / antenna.port.resistance, "A"),
+        "current": ((source - voltage) / port.port.resistance, "A"),
     }
-    with h5py.File(path, "w") as file:
-        for name, (values, unit) in signals.items():
-            file.create_dataset(name, data=values.numpy()).attrs["unit"] = unit
-        file.attrs["resistance_ohm"] = antenna.port.resistance
 
 
-def _write_fields(run: Run, antenna: Antenna, fields: Fields, found: list[Resonance], *, asked: bool) -> None:
+def source_spectrum(case_port: Any, n_samples: int, dt: float, frequencies: Tensor) -> Complex[Tensor, "f"]:
+    """Returns the Fourier integral of what drives a port: volts of a lumped one, the waveform itself of a mode port."""
+    if hasattr(case_port.port, "source_spectrum"):
+        found: Tensor = case_port.port.source_spectrum(n_samples, dt, frequencies)
+        return found
+    t = (torch.arange(n_samples, dtype=torch.float64) + 0.5) * dt
+    return spectrum(case_port.port.waveform(t), dt, frequencies)
+
+
+def _write_fields(
+    run: Run, model: Model, column: Column, driven: int, found: list[Resonance], suffix: str, *, asked: bool
+) -> None:
     """Writes E as VTK and |E| in the plane as PNG: at the asked frequencies, or at those nearest to the resonances."""
-    monitors = antenna.step.probe.monitors
+    monitors = model.monitors
     box = monitors.boxes[0]
-    edges = monitors.unpack(fields.spectra.cpu())[0]
+    edges = monitors.unpack(column.spectra.cpu())[0]
     known = torch.tensor(monitors.frequencies, dtype=torch.float64)
     nearest = {int((known - one.frequency).abs().argmin()) for one in found}
-    source = antenna.port.source_spectrum(fields.records.shape[1], antenna.dt, known)
-    x, y, z = (antenna.grid.nodes(axis)[box.low[axis] : box.high[axis]] for axis in range(3))
+    source = source_spectrum(model.ports[driven], column.records.shape[1], model.dt, known)
+    x, y, z = (model.grid.nodes(axis)[box.low[axis] : box.high[axis]] for axis in range(3))
     grid = Grid(x=x, y=y, z=z)
-    axis, cell = antenna.plane
+    axis, cell = model.plane
     cells: dict[str, Tensor] = {}
     for index in range(len(known)) if asked else sorted(nearest):
         label = f"{float(known[index]) / 1e9:.4g}_GHz"
@@ -122,12 +189,18 @@ def _write_fields(run: Run, antenna: Antenna, fields: Fields, found: list[Resona
         cells |= {f"electric_{label}_real": field.real.float(), f"electric_{label}_imaginary": field.imag.float()}
         magnitude = field.abs().square().sum(0).sqrt()
         layer = magnitude.select(axis, cell - box.low[axis])
-        with run.writing(f"field_{label}.png") as path:
+        with run.writing(f"field_{label}{suffix}.png") as path:
             plot_layer(
-                path, antenna.grid, grid, layer, antenna.plane, antenna.scene.parts, frequency=float(known[index])
+                path,
+                model.grid,
+                grid,
+                layer,
+                model.plane,
+                [mesh_of(part) for part in model.scene.parts],
+                frequency=float(known[index]),
             )
     if cells:
-        write_rectilinear(run.path("fields.vtr"), grid, cells)
+        write_rectilinear(run.path(f"fields{suffix}.vtr"), grid, cells)
 
 
 def cell_average(edges: Complex[Tensor, "3 x y z"]) -> Complex[Tensor, "3 cx cy cz"]:

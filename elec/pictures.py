@@ -1,4 +1,4 @@
-"""Field pictures: |E| in one layer of cells, in dB, with the outlines of the parts."""
+"""Pictures: |E| in one layer of cells, in dB, with the outlines of the parts; the mesh over the parts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from elec.geometry import Part
+from elec.geometry import Part, Scene
 from elec.grid import AXES, Grid
+from elec.mesh.automatic import Mesh
+from elec.mesh.features import mesh_of
 
 LOWEST = -40.0
 """[dB] below the highest field at which the colours end."""
@@ -69,3 +71,34 @@ def outline(part: Part) -> Float[ndarray, "lines 2 3"]:
     creases = mesh.face_adjacency_edges[mesh.face_adjacency_angles > CREASE]
     edges, counts = np.unique(mesh.edges_sorted, axis=0, return_counts=True)
     return vertices[np.concatenate([creases.reshape(-1, 2), edges[counts == 1]])]
+
+
+def plot_mesh(path: Path, mesh: Mesh, scene: Scene) -> None:
+    """Draws the grid lines along each axis over the outlines of the parts, absorbing layers shaded, as PNG."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+
+    grid = mesh.grid
+    figure = Figure(figsize=(15.0, 5.4), dpi=120, layout="constrained")
+    for place, (first, second) in enumerate(((0, 1), (0, 2), (1, 2))):
+        axes = figure.add_subplot(1, 3, place + 1)
+        u, v = (grid.nodes(axis).cpu().numpy() * 1e3 for axis in (first, second))
+        axes.vlines(u, v[0], v[-1], colors="tab:blue", linewidths=0.3, alpha=0.7)
+        axes.hlines(v, u[0], u[-1], colors="tab:blue", linewidths=0.3, alpha=0.7)
+        for axis, span in ((first, axes.axvspan), (second, axes.axhspan)):
+            nodes, inner = grid.nodes(axis).cpu().numpy() * 1e3, grid.inner(axis)
+            for low, high in ((nodes[0], nodes[inner[0]]), (nodes[inner[-1]], nodes[-1])):
+                if high > low:
+                    span(low, high, color="tab:gray", alpha=0.25, linewidth=0)
+        for number, part in enumerate(scene.parts):
+            lines = outline(mesh_of(part))[:, :, [first, second]] * 1e3
+            colour = "black" if scene.material(part).is_metal else f"C{number % 8 + 1}"
+            axes.add_collection(LineCollection(list(lines), colors=colour, linewidths=1.0))
+        axes.set_aspect("equal")
+        axes.set_xlim(u[0], u[-1])
+        axes.set_ylim(v[0], v[-1])
+        axes.set_xlabel(f"{AXES[first]} [mm]")
+        axes.set_ylabel(f"{AXES[second]} [mm]")
+    shape = " x ".join(map(str, grid.shape))
+    figure.suptitle(f"{shape} = {grid.n_cells:,} cells, the smallest {min(grid.smallest_cell()) * 1e3:.4g} mm")
+    figure.savefig(path, format="png")

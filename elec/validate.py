@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from elec.antenna import prepare
-from elec.case import AntennaCase
+from elec.case import solve
 from elec.fdtd import GaussianDerivative, dipole, point_probe, uniform_media, yee_step
 from elec.fdtd.energy import cavity_frequency, cavity_mode, energy, oscillation_frequency, scheme_frequency
 from elec.grid import Grid
@@ -156,23 +155,11 @@ def inverted_f(
     for name in list(GRIDS)[: list(GRIDS).index(finest) + 1]:
         cell, through = GRIDS[name]
         loaded = load_case(case, [f'grid.cell=["{cell}", "{cell}", "{through} mm"]', 'fields.frequencies=["1 GHz"]'])
-        frequencies, reflection, note = solve(loaded)  # type: ignore[arg-type]
+        made = solve(loaded)  # type: ignore[arg-type]
+        frequencies, reflection = made.scattering.frequencies.numpy(), made.scattering.s[:, 0, 0].numpy()
+        note = {"cells": made.model.grid.n_cells, "steps": made.columns[0].n_steps}
         rows += _rows(name, frequencies, reflection, note, reference)
     return Report(name="inverted_f", rows=rows)
-
-
-def solve(case: AntennaCase) -> tuple[ndarray, ndarray, dict[str, int]]:
-    """Returns the frequencies [Hz], S11, and the size of the run, of a case that is run until its port is quiet."""
-    antenna = prepare(case)
-    fields, done = antenna.step.start(case.time.n_steps), 0
-    while done < case.time.n_steps and not antenna.is_quiet(fields.records[0], done, case.time.decay):
-        count = min(1000, case.time.n_steps - done)
-        fields, _ = rollout(antenna.step, fields, n_steps=count, dt=antenna.dt, start=done)
-        done += count
-    band = case.frequencies
-    frequencies = torch.linspace(band.start, band.stop, band.points, dtype=torch.float64)
-    reflection = antenna.reflection(fields.records[0, :done], frequencies)
-    return frequencies.numpy(), reflection.numpy(), {"cells": antenna.grid.n_cells, "steps": done}
 
 
 def _rows(name: str, frequencies: ndarray, reflection: ndarray, note: dict[str, int], reference: str) -> list[Row]:

@@ -38,7 +38,9 @@ def run(
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override a value: table.key=value.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in its folder.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the case and print it with its defaults.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the case; print it with its defaults and what a run would take.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Simulate or train, as the case's `task` says."""
@@ -47,6 +49,11 @@ def run(
     loaded = config.load_case(case, settings)
     if dry_run:
         print(config.to_toml(loaded), end="")
+        report = [line for finding in loaded.preflight(out) for line in finding.splitlines()]
+        print("".join(f"# {line}\n" for line in report), end="")  # comments: what is printed loads as a case
+        faults = [line for line in report if line.startswith("error: ")]
+        if faults:
+            raise InputError(f"the case cannot run: {len(faults)} faults, marked 'error' above")
         return
     folder = out or runs.default_folder(case)
     runs.execute(loaded, folder, resume=resume, device=checked_device(device))

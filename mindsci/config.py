@@ -40,6 +40,13 @@ class Case(Table):
         """Does the work of the case in the run's folder."""
         raise NotImplementedError(f"{type(self).__name__} has no run method")
 
+    def preflight(self, folder: Path | None = None) -> list[str]:
+        """Returns what `--dry-run` tells beyond the case itself: sizes, cost, faults ("error: ...", each with its fix).
+
+        folder: where pictures may be left, where one was named.
+        """
+        return []
+
 
 def Quantity(unit: str) -> Any:
     """Returns the type of a float that a case file writes with its unit; inside it is in `unit`."""

@@ -82,7 +82,7 @@ def absorbing_layers(
 
     Raises InputError where the layers of an axis leave no cell between them.
     """
-    counts = grid.absorber_cells if layers is None else layers
+    counts = grid.layers if layers is None else layers
     sides = [(counts, counts)] * 3 if isinstance(counts, int) else [(int(low), int(high)) for low, high in counts]
     for axis, (low, high) in enumerate(sides):
         cells = grid.shape[axis]

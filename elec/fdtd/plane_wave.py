@@ -293,13 +293,14 @@ def _checked_box(
         if side not in SIDES:
             raise InputError(f"open side '{side}' is not known; use some of {', '.join(SIDES)}")
     for axis, name in enumerate(AXES):
-        size, layers = grid.shape[axis], grid.absorber_cells
-        least = 0 if f"{name} low" in open_sides else layers + 1
-        most = size if f"{name} high" in open_sides else size - layers - 1
+        size, layers = grid.shape[axis], grid.layers[axis]
+        least = 0 if f"{name} low" in open_sides else layers[0] + 1
+        most = size if f"{name} high" in open_sides else size - layers[1] - 1
         if not least <= low[axis] < high[axis] <= most:
             raise InputError(
                 f"the box of nodes {low[axis]} .. {high[axis]} along {name} must lie within {least} .. {most}: inside "
-                f"the grid of {size} cells and clear of its {layers} absorbing cells; move it, or name an open side"
+                f"the grid of {size} cells and clear of its {layers[0]} and {layers[1]} absorbing cells; move it, or name "
+                "an open side"
             )
         if any(side.startswith(name) for side in open_sides) and abs(float(direction[axis])) > 1e-9:
             raise InputError(

@@ -75,7 +75,8 @@ class VoltagePort(Tree):
         for axis, name in enumerate(AXES):
             ends = sorted((self.start[axis], self.stop[axis]))
             line = grid.nodes(axis)
-            inner = (float(line[grid.absorber_cells]), float(line[-1 - grid.absorber_cells]))
+            inside = grid.inner(axis)
+            inner = (float(line[inside[0]]), float(line[inside[-1]]))
             slack = grid.on_node_tolerance(axis, 0)
             for end in ends:
                 if not inner[0] - slack <= end <= inner[1] + slack:

@@ -22,7 +22,7 @@ from elec.geometry.subpixel import (
     response_of,
 )
 from elec.geometry.voxels import EdgeMasks, no_edges, sheet_edges, solid_edges
-from elec.grid import Grid
+from elec.grid import AXES, Grid
 from elec.materials import Material, find_material
 from elec.materials.material import mean
 from mindsci.errors import InputError
@@ -218,12 +218,24 @@ class Scene(Tree):
             material.is_metal or all(_values(material)[name] == background[name] for name in names)
             for _, material in solids
         ):
-            solids = []  # one material everywhere: no volume needs to be found
+            # One material everywhere: no volume needs to be found, and a few cells tell all.
+            few = Grid(**{name: grid.nodes(axis)[:3] for axis, name in enumerate(AXES)})
+            found = effective_materials([], background, few, combine, on=on, subsamples=subsamples)
+            return [_spread(components, grid, on=on) for components in found]
         fillings = [
             Filling(shape=_shape(part), values=None if material.is_metal else _values(material))
             for part, material in solids
         ]
         return effective_materials(fillings, background, grid, combine, on=on, subsamples=subsamples)
+
+
+def _spread(components: Components, grid: Grid, *, on: str) -> Components:
+    """The first value of each component on all edges or faces of a grid."""
+    x, y, z = (
+        part[0, 0, 0].expand([grid.shape[axis] + ((axis != component) == (on == "edges")) for axis in range(3)])
+        for component, part in enumerate(components)
+    )
+    return (x, y, z)
 
 
 def _shape(part: Part | Body) -> Part | Solid:

@@ -140,6 +140,8 @@ def sheet_edges(part: Part, grid: Grid) -> EdgeMasks:
     left_over = torch.ones(len(triangles), dtype=torch.bool, device=triangles.device)
     for axis in range(3):
         for coordinate in level[flat[:, axis] & left_over, axis].unique().tolist():
+            if not _reaches(grid, axis, coordinate):
+                continue  # a model that is cut by the border of the grid goes on beyond it
             index = grid.node_index(axis, coordinate, what=f"sheet '{part.name}', whose plane")
             chosen = flat[:, axis] & left_over & (level[:, axis] == coordinate)
             _mark_plane(masks, triangles[chosen], grid, axis, index)
@@ -149,6 +151,17 @@ def sheet_edges(part: Part, grid: Grid) -> EdgeMasks:
     if not any(bool(mask.any()) for mask in masks):
         raise InputError(f"sheet '{part.name}' covers no edge of the grid; use smaller cells")
     return masks
+
+
+def _reaches(grid: Grid, axis: int, coordinate: float) -> bool:
+    """Whether a coordinate lies within the grid or on its border."""
+    nodes = grid.nodes(axis)
+    last = nodes.numel() - 1
+    low, high = (
+        float(nodes[0]) - grid.on_node_tolerance(axis, 0),
+        float(nodes[last]) + grid.on_node_tolerance(axis, last),
+    )
+    return low <= coordinate <= high
 
 
 def _mark_plane(masks: EdgeMasks, triangles: Float[Tensor, "faces 3 3"], grid: Grid, axis: int, index: int) -> None:

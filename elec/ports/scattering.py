@@ -130,7 +130,7 @@ class Scattering(Tree):
         ratio = (self.impedance / new).sqrt()
         p, q = 0.5 * (ratio + 1.0 / ratio), 0.5 * (ratio - 1.0 / ratio)
         p, q = torch.diag_embed(p), torch.diag_embed(q)
-        s = torch.linalg.solve(p + q @ self.s, q + p @ self.s, left=False)
+        s = torch.linalg.solve(p + q @ self.s, q + p @ self.s, left=False).resolve_conj()
         return tree.replace(self, s=s, impedance=new)
 
     def referred_to(self, impedance: Complex[Tensor, "f ports"]) -> Scattering:
@@ -182,7 +182,7 @@ def scattering_of(
         raise InputError(
             "a port is not driven at some of the frequencies; widen the waveform's band or narrow the list"
         )
-    return torch.linalg.solve(a, b, left=False)
+    return torch.linalg.solve(a, b, left=False).resolve_conj()
 
 
 def scattering_matrix(

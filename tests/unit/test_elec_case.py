@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from elec.antenna import prepare
-from elec.case import AntennaCase
+from elec.case import AntennaCase, prepare
 from elec.fdtd import step as step_module
 from mindsci import runs
 from mindsci.config import load_case
@@ -93,13 +92,13 @@ def test_a_stopped_run_continues_to_the_same_bits(
         ("time.step=5 ps", r"dt = 5e-12 s is above the Courant limit .* use time.step <= "),
         ("time.courant=1.2", "above the Courant limit, 1; use at most 0.99"),
         ("time.decay=-50", "write it as"),
-        ("port.resistance=0 ohm", "must be positive"),
-        ('port.stop=["0 mm", "26.4 mm", "0 mm"]', "no extent along its direction"),
-        ('port.start=["0 mm", "24.5 mm", "0 mm"]', "port"),
-        ('port.start=["-100 mm", "24 mm", "0 mm"]', "outside the grid"),
+        ("ports.0.resistance=0 ohm", "must be positive"),
+        ('ports.0.stop=["0 mm", "26.4 mm", "0 mm"]', "no extent along its direction"),
+        ('ports.0.start=["0 mm", "24.5 mm", "0 mm"]', "port"),
+        ('ports.0.start=["-100 mm", "24 mm", "0 mm"]', "outside the grid"),
         # under the shorting wall, which is metal from bottom to top
         ("port", "shorted"),
-        ('port.stop=["0 mm", "26.4 mm", "0.3935 mm"]', "upper end of the port.*touches no metal"),
+        ('ports.0.stop=["0 mm", "26.4 mm", "0.3935 mm"]', "upper end of the port.*touches no metal"),
         ("fields.at=70 mm", "choose a plane inside the grid"),
         ("time.n_steps=100", "shorter than the pulse"),
         ('fields.frequencies=["40 GHz"]', "up to 40 GHz .* raise excitation.frequency_max"),
@@ -116,7 +115,7 @@ def test_bad_input_is_refused_before_the_run_with_its_fix(
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     overrides = [override]
     if override == "port":
-        overrides = ['port.start=["16 mm", "30 mm", "0 mm"]', 'port.stop=["16 mm", "32.4 mm", "0.787 mm"]']
+        overrides = ['ports.0.start=["16 mm", "30 mm", "0 mm"]', 'ports.0.stop=["16 mm", "32.4 mm", "0.787 mm"]']
     with pytest.raises((ValueError, LookupError, OSError), match=f"(?s){message}"):
         prepare(coarse(*overrides))
 
@@ -144,4 +143,4 @@ def test_without_frequencies_pictures_are_made_near_the_resonances(tmp_path: Pat
 
 
 def test_precision_sets_the_type_of_the_fields() -> None:
-    assert prepare(coarse("precision=float32")).step.start(1).electric.dtype == torch.float32
+    assert prepare(coarse("precision=float32")).step().start(1).electric.dtype == torch.float32

@@ -1,0 +1,155 @@
+"""The task "elec/antenna": parts and ports in a case file; S-parameters, patterns and field pictures out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from elec.case.march import Column, march
+from elec.case.mesh import AnyGridTable
+from elec.case.model import Model, as_lines, assemble, prepare
+from elec.case.ports import PortTable
+from elec.case.shapes import GeometryTable
+from elec.case.tables import BoundaryTable, ExcitationTable, FieldTable, FrequencyTable, TimeTable
+from elec.materials import MaterialTable
+from mindsci import tree
+from mindsci.config import Case
+from mindsci.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from elec.fields import Fields
+    from mindsci.runs import Run
+
+SAVE_EVERY = 30.0
+"""Seconds between two restart files."""
+
+
+class AntennaCase(Case):
+    """An antenna or a circuit: S-parameters of its ports, fields and patterns, from its parts by FDTD."""
+
+    geometry: GeometryTable
+    materials: dict[str, MaterialTable] = {}
+    grid: AnyGridTable
+    boundaries: BoundaryTable = BoundaryTable()
+    ports: list[PortTable] = Field(min_length=1)
+    excitation: ExcitationTable
+    frequencies: FrequencyTable
+    time: TimeTable = TimeTable()
+    fields: FieldTable = FieldTable()
+    engine: Literal["auto", "reference", "numba", "triton"] = "auto"
+    precision: Literal["float32", "float64"] = "float32"
+
+    @model_validator(mode="after")
+    def _band(self) -> AntennaCase:
+        highest = max([self.frequencies.stop, *self.fields.frequencies])
+        if highest > 1.5 * self.excitation.frequency_max:
+            raise InputError(
+                f"frequencies up to {highest / 1e9:g} GHz are asked for, but the pulse ends at "
+                f"frequency_max = {self.excitation.frequency_max / 1e9:g} GHz; raise excitation.frequency_max"
+            )
+        return self
+
+    def preflight(self, folder: Path | None = None) -> list[str]:
+        """Returns what is known before the run, one finding a line; the mesh is drawn into the folder, if any.
+
+        Raises InputError, after the lines are complete, for what cannot work: `mindsci run --dry-run` shows both.
+        """
+        import torch
+
+        from elec.pictures import plot_mesh
+        from elec.preflight import cost, measured_rate
+
+        model, findings = assemble(self)
+        if model is not None:
+            rate = measured_rate(self.engine, getattr(torch, self.precision), "cpu")
+            findings.append(cost(model.grid, self.time.n_steps, len(model.ports), rate))
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                plot_mesh(folder / "mesh.png", model.mesh, model.scene)
+        return as_lines(findings)
+
+    def run(self, run: Run) -> None:
+        """Computes the fields and writes what is known of them into the run's folder."""
+        from elec.outputs import write_geometry, write_results
+
+        model = prepare(self, run.device)
+        for line in model.notes:
+            run.log(line)
+        write_geometry(run, model)
+        write_results(run, self, model, _Runner(self, model, run).all())
+
+
+class _Runner:
+    """The runs of a case in its folder: progress, restarts, and an orderly stop; each restart holds what earlier runs
+    gave."""
+
+    def __init__(self, case: AntennaCase, model: Model, run: Run) -> None:
+        self.case, self.model, self.run = case, model, run
+        self.columns: list[Column] = []
+
+    def all(self) -> list[Column]:
+        """Returns the columns of all runs, those of a restart as they were."""
+        stored = self.run.load_restart()
+        tensors, meta = stored if stored is not None else ({}, {"driven": 0, "step": 0, "steps": []})
+        for driven, n_steps in enumerate(meta["steps"]):
+            records, spectra = (tensors[f"columns.{driven}.{name}"] for name in ("records", "spectra"))
+            self.columns.append(Column(records=records, spectra=spectra, n_steps=n_steps))
+        for driven in range(len(self.columns), len(self.model.ports)):
+            again = (tensors, meta["step"]) if driven == meta["driven"] and stored is not None else None
+            self.columns.append(self.one(driven, again))
+        return self.columns
+
+    def one(self, driven: int, again: tuple[dict[str, Tensor], int] | None) -> Column:
+        """Returns the column of the run in which one port is driven, continued from a restart where there is one."""
+        model, run, limits = self.model, self.run, self.case.time
+        step = model.step(driven)
+        if len(model.ports) > 1:
+            run.log(f"port {driven + 1} of {len(model.ports)} driven")
+        fields, done = step.start(limits.n_steps), 0
+        if again is not None:
+            own = {name.removeprefix("fields."): part for name, part in again[0].items() if name.startswith("fields.")}
+            fields, done = tree.with_named_leaves(fields, own), again[1]
+            run.log(f"continuing at step {done}")
+        saved, clock = time.monotonic(), _Clock(model.grid.n_cells)
+        with run.progress(limits.n_steps, "FDTD", done=done) as progress:
+            for now, count in march(model, step, fields, done, limits):
+                rate = clock.rate(count - done)
+                progress.advance(count - done, **{"Mcells/s": rate or 0.0, "port dB": model.level(now.records, count)})
+                fields, done = now, count
+                if run.stop_requested or time.monotonic() - saved > SAVE_EVERY:
+                    self.save(fields, driven, done)
+                    saved = time.monotonic()
+                if run.stop_requested:
+                    run.stop()
+        self.save(fields, driven, done)
+        return Column(records=fields.records, spectra=fields.spectra, n_steps=done, rate=clock.rate(0))
+
+    def save(self, fields: Fields, driven: int, done: int) -> None:
+        """Writes the fields and what the runs before this one gave."""
+        tensors = {f"fields.{name}": part for name, part in tree.named_leaves(fields)}
+        for index, column in enumerate(self.columns):
+            tensors |= {f"columns.{index}.records": column.records, f"columns.{index}.spectra": column.spectra}
+        steps = [column.n_steps for column in self.columns]
+        self.run.save_restart(tensors, {"driven": driven, "step": done, "steps": steps})
+
+
+class _Clock:
+    """Million cells a second, the first chunk left out: it compiles the kernel."""
+
+    def __init__(self, cells: int) -> None:
+        self.cells = cells
+        self.steps = 0
+        self.began: float | None = None
+
+    def rate(self, steps: int) -> float | None:
+        """Counts steps that have just been taken; None until there is something to go by."""
+        if self.began is None:
+            self.began = time.monotonic() if steps else None
+            return None
+        self.steps += steps
+        return 1e-6 * self.cells * self.steps / max(time.monotonic() - self.began, 1e-9) if self.steps else None
