@@ -182,8 +182,8 @@ def rectilinear(
     Arguments: bounds, the lowest and highest coordinate of the parts for each axis [m]; planes, the coordinates to snap
     to for each axis [m]; max_cell, the largest cell in the parts for each axis [m]; margin, air between the parts and
     the absorbing layers [m], one for all axes or one each; growth, the ratio at which neighbouring cells of the margin
-    may grow, up to air_cell [m] (default: the largest max_cell); absorber_cells, the uniform cells added on each side, one number
-    or low and high side of each axis.
+    may grow, up to air_cell [m] (default: the largest max_cell); absorber_cells, the uniform cells added on each side,
+    one number or low and high side of each axis.
 
     Planes closer than 1e-4 of max_cell are one. Each interval between planes is divided evenly.
     """

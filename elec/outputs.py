@@ -12,12 +12,13 @@ from torch import Tensor
 
 from elec.case.march import Column, scattering
 from elec.case.model import Model
+from elec.case.pattern import patterns
 from elec.fdtd import spectrum
 from elec.geometry import write_parts, write_rectilinear
 from elec.grid import Grid
 from elec.mesh.features import mesh_of
 from elec.network import Resonance, decibels, plot_reflection, resonances
-from elec.pictures import plot_layer, plot_mesh
+from elec.pictures import plot_layer, plot_mesh, plot_pattern
 from elec.ports import Scattering, plot_scattering, smith_chart
 
 if TYPE_CHECKING:
@@ -60,9 +61,11 @@ def write_results(run: Run, case: AntennaCase, model: Model, columns: Sequence[C
         smith_chart(path, found, title=run.folder.name)
     with run.writing("port.h5") as path:
         _write_ports(path, model, columns)
+    figures: dict[str, Any] = {}
     for driven, column in enumerate(columns):
         suffix = "" if n_ports == 1 else f"_port_{driven + 1}"
         _write_fields(run, model, column, driven, dips[driven], suffix, asked=bool(case.fields.frequencies))
+        figures |= _write_far_field(run, case, model, column, driven, suffix)
     levels = [model.level(column.records, column.n_steps) for column in columns]
     for number, (level, column) in enumerate(zip(levels, columns, strict=True), start=1):
         if level > case.time.decay:
@@ -72,7 +75,7 @@ def write_results(run: Run, case: AntennaCase, model: Model, columns: Sequence[C
             )
     if found.passivity() > PASSIVE:
         run.log(f"warning: the largest singular value of S is {1 + found.passivity():.6g}, above 1: power from nowhere")
-    run.results(_summary(model, found, dips, columns, max(levels)))
+    run.results(_summary(model, found, dips, columns, max(levels)) | figures)
 
 
 def _touchstone_impedance(found: Scattering) -> float:
@@ -201,6 +204,30 @@ def _write_fields(
             )
     if cells:
         write_rectilinear(run.path(f"fields{suffix}.vtr"), grid, cells)
+
+
+def _write_far_field(
+    run: Run, case: AntennaCase, model: Model, column: Column, driven: int, suffix: str
+) -> dict[str, Any]:
+    """Writes cuts of the pattern as PNG and CSV; returns its figures."""
+    figures: dict[str, Any] = {}
+    of = "" if not suffix else f" of port {driven + 1}"
+    for pattern in patterns(case, model, column, driven):
+        label = f"{pattern.frequency / 1e9:.4g}_GHz"
+        with run.writing(f"pattern_{label}{suffix}.png") as path:
+            plot_pattern(path, pattern)
+        with run.writing(f"pattern_{label}{suffix}.csv") as path:
+            names = "theta [deg]," + ",".join(f"directivity at phi {angle:g} deg [dBi]" for angle in pattern.phi)
+            table = np.column_stack([pattern.theta, *pattern.cuts])
+            np.savetxt(path, table, fmt="%.6g", delimiter=",", header=names, comments="")
+        at = f"at {pattern.frequency / 1e9:.4g} GHz{of}"
+        figures |= {
+            f"directivity {at} [dBi]": pattern.directivity,
+            f"gain {at} [dBi]": pattern.gain,
+            f"realised gain {at} [dBi]": pattern.realised_gain,
+            f"radiation efficiency {at}": pattern.efficiency,
+        }
+    return figures
 
 
 def cell_average(edges: Complex[Tensor, "3 x y z"]) -> Complex[Tensor, "3 cx cy cz"]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from elec.case.pattern import Pattern
 from elec.geometry import Part, Scene
 from elec.grid import AXES, Grid
 from elec.mesh.automatic import Mesh
@@ -71,6 +72,23 @@ def outline(part: Part) -> Float[ndarray, "lines 2 3"]:
     creases = mesh.face_adjacency_edges[mesh.face_adjacency_angles > CREASE]
     edges, counts = np.unique(mesh.edges_sorted, axis=0, return_counts=True)
     return vertices[np.concatenate([creases.reshape(-1, 2), edges[counts == 1]])]
+
+
+def plot_pattern(path: Path, pattern: Pattern) -> None:
+    """Draws the cuts of a pattern as PNG: directivity over the angle from z, to both sides."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.0, 6.0), dpi=120, layout="constrained")
+    axes = figure.add_subplot(projection="polar")
+    lowest = pattern.directivity + LOWEST
+    for angle, values in zip(pattern.phi, pattern.cuts, strict=True):
+        axes.plot(np.radians(pattern.theta), np.maximum(values, lowest), label=f"phi = {angle:g} deg")
+    axes.set_theta_zero_location("N")
+    axes.set_theta_direction(-1)
+    axes.set_rmin(lowest)
+    axes.set_title(f"directivity at {pattern.frequency / 1e9:.4g} GHz, {pattern.directivity:.2f} dBi at most")
+    axes.legend(loc="lower right")
+    figure.savefig(path, format="png")
 
 
 def plot_mesh(path: Path, mesh: Mesh, scene: Scene) -> None:

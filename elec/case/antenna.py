@@ -13,7 +13,7 @@ from elec.case.mesh import AnyGridTable
 from elec.case.model import Model, as_lines, assemble, prepare
 from elec.case.ports import PortTable
 from elec.case.shapes import GeometryTable
-from elec.case.tables import BoundaryTable, ExcitationTable, FieldTable, FrequencyTable, TimeTable
+from elec.case.tables import BoundaryTable, ExcitationTable, FarFieldTable, FieldTable, FrequencyTable, TimeTable
 from elec.materials import MaterialTable
 from mindsci import tree
 from mindsci.config import Case
@@ -41,12 +41,13 @@ class AntennaCase(Case):
     frequencies: FrequencyTable
     time: TimeTable = TimeTable()
     fields: FieldTable = FieldTable()
+    far_field: FarFieldTable = FarFieldTable()
     engine: Literal["auto", "reference", "numba", "triton"] = "auto"
     precision: Literal["float32", "float64"] = "float32"
 
     @model_validator(mode="after")
     def _band(self) -> AntennaCase:
-        highest = max([self.frequencies.stop, *self.fields.frequencies])
+        highest = max([self.frequencies.stop, *self.fields.frequencies, *self.far_field.frequencies])
         if highest > 1.5 * self.excitation.frequency_max:
             raise InputError(
                 f"frequencies up to {highest / 1e9:g} GHz are asked for, but the pulse ends at "

@@ -13,13 +13,14 @@ from elec.case.mesh import build_mesh
 from elec.case.ports import all_stations
 from elec.fdtd.absorber import absorbing_layers
 from elec.fdtd.conformal import cut_scene_media
-from elec.fdtd.media import Media, scene_media
+from elec.fdtd.media import Media, in_precision, scene_media
 from elec.fdtd.probes import Box, Monitors
 from elec.fdtd.step import YeeStep, engine_note, yee_step
 from elec.fdtd.walls import Walls
 from elec.geometry import Scene
 from elec.grid import AXES, Grid
 from elec.mesh import Mesh
+from elec.observables import Surface, centred_surface
 from elec.preflight import Finding, check_band, check_lumped_port, check_media, check_memory, check_resolution, error
 from mindsci import tree
 from mindsci.errors import InputError
@@ -44,6 +45,8 @@ class Model(Tree):
     ports: tuple[Any, ...]
     """placed ports, in the order of the case"""
     monitors: Monitors
+    """the box of the pictures, then those of the far field's surface"""
+    surface: Surface | None
     dt: float
     """[s]"""
     plane: tuple[int, int]
@@ -128,7 +131,8 @@ def assemble(case: AntennaCase, device: torch.device | str = "cpu") -> tuple[Mod
             f"{waveform.duration:.4g} s; give at least {math.ceil(10 * waveform.duration / dt)} steps"
         )
     plane = _plane(case, scene, grid)
-    monitors = _monitors(case, grid, plane, dt)
+    surface = _surface(case, grid)
+    monitors = _monitors(case, grid, plane, dt, surface)
     # Fourier sums are pairs of numbers in single precision, 8 bytes.
     if faults := check_memory(grid, 8 * monitors.n_points * monitors.n_frequencies):
         return None, [*findings, *faults]
@@ -151,9 +155,10 @@ def assemble(case: AntennaCase, device: torch.device | str = "cpu") -> tuple[Mod
         scene=scene,
         mesh=mesh,
         walls=walls,
-        media=tree.to(media, dtype=getattr(torch, case.precision), device=device),
+        media=tree.to(in_precision(media, getattr(torch, case.precision)), device=device),
         ports=placed,
         monitors=monitors,
+        surface=surface,
         dt=dt,
         plane=plane,
         duration=waveform.duration,
@@ -236,12 +241,27 @@ def _plane(case: AntennaCase, scene: Scene, grid: Grid) -> tuple[int, int]:
     return axis, span.start + min(int((inner <= at).sum()) - 1, inner.numel() - 2)
 
 
-def _monitors(case: AntennaCase, grid: Grid, plane: tuple[int, int], dt: float) -> Monitors:
+def _surface(case: AntennaCase, grid: Grid) -> Surface | None:
+    """The closed surface of the far field: clear of the absorbing layers, closed by walls where there are none."""
+    if not case.far_field.frequencies:
+        return None
+    walls: dict[str, Any] = {}
+    for name in AXES:
+        for word, boundary in zip(("low", "high"), case.boundaries.sides(name), strict=True):
+            if boundary == "periodic":
+                raise InputError(f"a far field needs a finite antenna, and {name} is periodic; leave [far_field] out")
+            if boundary != "absorbing":
+                ground = boundary == "pec" and case.far_field.pec == "ground"
+                walls[f"{name} {word}"] = "ground" if ground else boundary
+    return centred_surface(grid, walls=walls)
+
+
+def _monitors(case: AntennaCase, grid: Grid, plane: tuple[int, int], dt: float, surface: Surface | None) -> Monitors:
     """Fourier sums of E inside the absorbing layers: of the volume at the asked frequencies, else of the layer."""
     axis, cell = plane
     spans = [grid.inner(other) for other in range(3)]
     low, high = [span.start for span in spans], [span.stop for span in spans]
-    frequencies = case.fields.frequencies
+    frequencies = list(case.fields.frequencies)
     if not frequencies:
         low[axis], high[axis] = cell, cell + 2
         band = case.frequencies
@@ -249,4 +269,6 @@ def _monitors(case: AntennaCase, grid: Grid, plane: tuple[int, int], dt: float) 
     # The pulse is 20 dB down at frequency_max and 60 dB at twice that: four samples a period leave nothing to alias.
     every = max(1, int(1.0 / (4.0 * case.excitation.frequency_max * dt)))
     box = Box(low=(low[0], low[1], low[2]), high=(high[0], high[1], high[2]))
-    return Monitors(boxes=(box,), frequencies=tuple(frequencies), every=every)
+    frequencies = list(dict.fromkeys([*frequencies, *case.far_field.frequencies]))
+    boxes = (box, *(surface.boxes if surface is not None else ()))
+    return Monitors(boxes=boxes, frequencies=tuple(frequencies), every=every)

@@ -97,6 +97,14 @@ class FieldTable(Table):
     """position of the plane; the middle of the parts unless given"""
 
 
+class FarFieldTable(Table):
+    """The table `[far_field]`: directivity, gain and patterns at some frequencies."""
+
+    frequencies: list[Quantity("Hz")] = []  # type: ignore[valid-type]
+    pec: Literal["ground", "mirror"] = "ground"
+    """what a conducting wall of the grid is: a plane without end, nothing behind it; or a plane of symmetry"""
+
+
 Boundary = Literal["absorbing", "pec", "pmc", "periodic"]
 
 

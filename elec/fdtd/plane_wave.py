@@ -299,8 +299,8 @@ def _checked_box(
         if not least <= low[axis] < high[axis] <= most:
             raise InputError(
                 f"the box of nodes {low[axis]} .. {high[axis]} along {name} must lie within {least} .. {most}: inside "
-                f"the grid of {size} cells and clear of its {layers[0]} and {layers[1]} absorbing cells; move it, or name "
-                "an open side"
+                f"the grid of {size} cells and clear of its {layers[0]} and {layers[1]} absorbing cells; move it, or "
+                "name an open side"
             )
         if any(side.startswith(name) for side in open_sides) and abs(float(direction[axis])) > 1e-9:
             raise InputError(

@@ -19,10 +19,11 @@ from elec.geometry import Part, Scene
 from elec.geometry.part import flat_axis, planes, rim_edges
 from elec.geometry.scene import Body
 from elec.materials import Material, find_material
+from elec.materials.material import along
 from elec.mesh.lines import Limit, Station, rim
 from mindsci import tree
 from mindsci.tree import Tree
-from mindsci.units import SPEED_OF_LIGHT, VACUUM_PERMITTIVITY
+from mindsci.units import SPEED_OF_LIGHT
 
 EVERYWHERE = (-math.inf, math.inf)
 RIM_SAMPLES = 16
@@ -82,9 +83,10 @@ class Face(Tree):
 
 def refractive_index(material: Material, frequency: float) -> float:
     """Returns c times the wave number over the angular frequency: loss shortens the wavelength too."""
-    omega = 2.0 * math.pi * frequency
-    permittivity = material.relative_permittivity - 1j * material.conductivity / (omega * VACUUM_PERMITTIVITY)
-    return cmath.sqrt(permittivity * material.relative_permeability).real
+    at = torch.tensor([frequency], dtype=torch.float64)
+    permeability = max(along(material.relative_permeability, axis) for axis in range(3))
+    permittivity = [complex(material.permittivity(at, axis)[0]) for axis in range(3)]
+    return max((cmath.sqrt(value * permeability)).real for value in permittivity)
 
 
 def largest_cell(material: Material, demand: Demand) -> float:

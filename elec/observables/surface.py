@@ -73,12 +73,12 @@ class Surface(Tree):
                     f"{', '.join(SIDES)}"
                 )
         for axis, name in enumerate(AXES):
-            size, layers = self.grid.shape[axis], self.grid.absorber_cells
+            size, layers = self.grid.shape[axis], self.grid.layers[axis]
             sides = self._on_wall(axis)
             if all(sides):
                 raise InputError(f"both sides of the surface along {name} are walls; one of them must be open space")
-            least = 0 if sides[0] else layers + 1
-            most = size if sides[1] else size - layers - 1
+            least = 0 if sides[0] else layers[0] + 1
+            most = size if sides[1] else size - layers[1] - 1
             if not least <= self.low[axis] < self.high[axis] <= most:
                 raise InputError(
                     f"the surface from node {self.low[axis]} to {self.high[axis]} along {name} must lie within "
@@ -175,7 +175,9 @@ def _plane(field: Tensor, component: int, normal: int, along: int) -> Tensor:
 def centred_surface(grid: Grid, *, clearance: int = 2, walls: Mapping[str, Wall] | None = None) -> Surface:
     """Returns the surface that stays `clearance` cells clear of the absorbing layers, and lies on the given walls."""
     walls = {} if walls is None else walls
-    inset = grid.absorber_cells + clearance
-    low = [0 if f"{name} low" in walls else inset for name in AXES]
-    high = [size if f"{name} high" in walls else size - inset for name, size in zip(AXES, grid.shape, strict=True)]
+    low, high = [], []
+    for axis, (name, size) in enumerate(zip(AXES, grid.shape, strict=True)):
+        below, above = grid.layers[axis]
+        low.append(0 if f"{name} low" in walls else below + clearance)
+        high.append(size if f"{name} high" in walls else size - above - clearance)
     return Surface(grid=grid, low=(low[0], low[1], low[2]), high=(high[0], high[1], high[2]), walls=walls)
