@@ -17,6 +17,7 @@ from elec.fdtd.media import Media
 from elec.geometry import Scene
 from elec.grid import AXES, BYTES_PER_CELL, Grid
 from elec.materials import find_material
+from elec.mesh.automatic import Mesh
 from elec.mesh.features import Face, mesh_of, metal_faces, refractive_index, rims
 from mindsci.tree import Tree
 from mindsci.units import SPEED_OF_LIGHT
@@ -27,6 +28,8 @@ FEWEST_ACROSS = 2
 """Fewer cells than this across a gap between metal are reported."""
 STEEPEST = 2.0
 """Neighbouring cells that differ by more reflect waves and lose second order."""
+SLIVER = 8.0
+"""Cells smaller than the usual one by more than this factor are reported."""
 RATE_SIZE, RATE_STEPS = 56, 12
 """Cells along each edge of the box, and steps, of the short run that measures the speed."""
 
@@ -156,6 +159,23 @@ def _gaps_between_rims(scene: Scene, grid: Grid) -> list[Finding]:
                         f"at least {FEWEST_ACROSS}: cells of {width / FEWEST_ACROSS * 1e3:.3g} mm there"
                     )
                 )
+    return found
+
+
+def check_smallest(mesh: Mesh) -> list[Finding]:
+    """Returns warnings about cells that are far below the usual one of their axis: each shortens every time step."""
+    found = []
+    for axis, lines in enumerate(mesh.axes or ()):
+        cell, why = lines.why_smallest()
+        usual = float(mesh.grid.spacing(axis).median())
+        if cell * SLIVER < usual:
+            found.append(
+                warning(
+                    f"the smallest cell along {AXES[axis]}, {cell * 1e3:.3g} mm by {why}, is far below the usual "
+                    f"{usual * 1e3:.3g} mm and makes the time step short; move what stands too close, or set "
+                    "grid.smallest_cell to a length below which two lines are one"
+                )
+            )
     return found
 
 

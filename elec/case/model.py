@@ -21,7 +21,16 @@ from elec.geometry import Scene
 from elec.grid import AXES, Grid
 from elec.mesh import Mesh
 from elec.observables import Surface, centred_surface
-from elec.preflight import Finding, check_band, check_lumped_port, check_media, check_memory, check_resolution, error
+from elec.preflight import (
+    Finding,
+    check_band,
+    check_lumped_port,
+    check_media,
+    check_memory,
+    check_resolution,
+    check_smallest,
+    error,
+)
 from mindsci import tree
 from mindsci.errors import InputError
 from mindsci.tree import Tree
@@ -119,7 +128,7 @@ def assemble(case: AntennaCase, device: torch.device | str = "cpu") -> tuple[Mod
     mesh = build_mesh(case.grid, scene, frequency_max, layers, all_stations(case.ports))
     grid, walls = mesh.grid, case.boundaries.walls()
     findings = [Finding(severity="note", text=line) for line in (*_notes(case, scene), mesh.report())]
-    findings += check_resolution(scene, grid, frequency_max)
+    findings += [*check_resolution(scene, grid, frequency_max), *check_smallest(mesh)]
     for name, table in case.materials.items():
         if (stated := getattr(table, "loss_tangent_frequency", None)) is not None:
             findings += check_band(name, stated, case.frequencies.start, case.frequencies.stop)

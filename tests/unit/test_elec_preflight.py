@@ -1,0 +1,84 @@
+"""What is said before a run: each fault named with its part and its fix."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from elec import preflight
+from elec.case import assemble
+from elec.preflight import check_band, check_memory
+from mindsci.config import load_case
+from mindsci.errors import InputError
+
+NOTCH = Path(__file__).resolve().parents[2] / "docs/examples/microstrip_notch.toml"
+SMALL = [
+    "grid.cells_across=2",
+    "grid.cells_at_rim=1",
+    "grid.absorber_cells=3",
+    'grid.extent.x="-3, 3 mm"',
+    "fields.frequencies=[]",
+]
+LUMPED = 'ports=[{start="-1, 0, 0 mm", stop="-1, 0, 0.254 mm", direction="z"}]'
+
+
+def findings(*overrides: str) -> list[tuple[str, str]]:
+    return [(one.severity, one.text) for one in assemble(load_case(NOTCH, [*SMALL, *overrides]))[1]]  # type: ignore
+
+
+def said(severity: str, *overrides: str) -> str:
+    return "\n".join(text for kind, text in findings(*overrides) if kind == severity)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            ['ports=[{start="-1, 0, 0 mm", stop="-1, 0, 0.5 mm", direction="z"}]'],
+            "port 1: the port is shorted|upper end",
+        ),
+        (
+            ['ports=[{start="-1, 1, 0 mm", stop="-1, 1, 0.1 mm", direction="z"}]'],
+            "upper end of the port.*touches no metal",
+        ),
+    ],
+)
+def test_what_cannot_work_is_an_error_with_its_port(overrides, words):
+    text = said("error", *overrides)
+    assert re.search(words, text), text
+
+
+def test_a_port_too_close_to_the_end_of_the_grid_is_told_by_its_tiny_cells():
+    text = said("warning", 'ports.0.start="-2.95, -99, 0 mm"', 'ports.0.stop="-2.95, 99, 99 mm"')
+    assert "by 1 cells between end of the grid and a microstrip port" in text and "move what stands too close" in text
+
+
+def test_coarse_cells_and_thin_gaps_are_warnings_that_name_the_part():
+    explicit = 'grid={cell=["1.5 mm", "1.5 mm", "0.254 mm"], margin="1 mm", absorber_cells=3}'
+    text = said("warning", explicit, LUMPED, "excitation.frequency_max=40 GHz", 'boundaries={z="absorbing"}')
+    assert "part 'substrate': cells of" in text and "are coarse for a wavelength" in text
+    assert "the gap of 0.254 mm between metal" in text and "'ground' and 'line'" in text
+
+
+def test_a_loss_tangent_far_from_the_band_is_a_warning():
+    assert not check_band("board", 2.45e9, 1e9, 4e9)
+    assert "outside the band" in check_band("board", 10e9, 1e9, 4e9)[0].text
+
+
+def test_a_run_that_would_not_fit_is_an_error(monkeypatch):
+    model, _ = assemble(load_case(NOTCH, [*SMALL, LUMPED]))
+    assert model is not None and not check_memory(model.grid)
+    monkeypatch.setattr(preflight, "free_memory", lambda: 1000)
+    assert "GiB are free; use fewer cells" in check_memory(model.grid)[0].text
+
+
+def test_the_dry_run_prints_a_case_and_its_report(capsys):
+    from mindsci import cli
+
+    cli.run(NOTCH, settings=[*SMALL, LUMPED], dry_run=True)
+    printed = capsys.readouterr().out
+    assert "# port 1: lumped port, 50 ohm" in printed and "# expected run time" in printed
+    with pytest.raises(InputError, match="1 faults, marked 'error' above"):
+        cli.run(NOTCH, settings=[*SMALL, LUMPED.replace('stop="-1, 0, 0.254', 'stop="-1, 0, 0.127')], dry_run=True)
