@@ -7,6 +7,7 @@ plugin = Plugin(
     summary="electromagnetics: CAD geometry, FDTD, S-parameters",
     tasks={"antenna": "elec.case:AntennaCase"},
     benchmarks={"fdtd": "elec.bench:fdtd", "fdtd_scaling": "elec.bench:fdtd_scaling"},
+    readers={"mindelec_scattering": "elec.design.mindelec:read"},
     validations={
         "cavity": "elec.validate:cavity",
         "elec": "elec.validation.suite:elec",

@@ -9,6 +9,7 @@ from mindsci.report import Report
 CASES = {
     "guides": "elec.validation.guides:validations",
     "dipole": "elec.validation.dipole:validations",
+    "inverse": "elec.validation.inverse:validations",
 }
 """Name of a group of cases -> function without arguments that returns its rows."""
 
