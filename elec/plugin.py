@@ -9,7 +9,7 @@ plugin = Plugin(
     benchmarks={"fdtd": "elec.bench:fdtd", "fdtd_scaling": "elec.bench:fdtd_scaling"},
     readers={"mindelec_scattering": "elec.design.mindelec:read"},
     validations={
-        "cavity": "elec.validate:cavity",
+        "cavity": "elec.validation.cavities:cavity",
         "elec": "elec.validation.suite:elec",
         "inverted_f": "elec.validate:inverted_f",
     },

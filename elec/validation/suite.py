@@ -7,6 +7,7 @@ from mindsci.plugins import load
 from mindsci.report import Report
 
 CASES = {
+    "cavities": "elec.validation.cavities:validations",
     "guides": "elec.validation.guides:validations",
     "dipole": "elec.validation.dipole:validations",
     "inverse": "elec.validation.inverse:validations",
