@@ -6,7 +6,11 @@ plugin = Plugin(
     name="elec",
     summary="electromagnetics: CAD geometry, FDTD, S-parameters",
     tasks={"antenna": "elec.case:AntennaCase"},
-    benchmarks={"fdtd": "elec.bench:fdtd", "fdtd_scaling": "elec.bench:fdtd_scaling"},
+    benchmarks={
+        "fdtd": "elec.bench:fdtd",
+        "fdtd_scaling": "elec.bench:fdtd_scaling",
+        "geometry": "elec.bench_geometry:geometry",
+    },
     readers={"mindelec_scattering": "elec.design.mindelec:read"},
     validations={
         "cavity": "elec.validation.cavities:cavity",
