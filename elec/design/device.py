@@ -13,14 +13,13 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from elec.design import reciprocity
 from elec.design.region import Region
 from elec.fdtd import Absorber, Media, Walls, yee_step
 from elec.fdtd.media import BOX
 from elec.grid import Grid
 from elec.ports.scattering import PlacedPort, Port
 from mindsci.errors import InputError
-from mindsci.solvers import rollout
+from mindsci.solvers import Fused, rollout
 from mindsci.tree import Tree
 
 
@@ -54,7 +53,7 @@ class Device(Tree):
     ) -> Device:
         """Returns the device with its ports placed in media [Hz, s] whose guides are those of every design.
 
-        region: where the media will change; gradients of its media then come from one more compiled run.
+        region: where the media will change, the only part of them that then gets gradients: less is kept of a run.
         Raises InputError for ports that change the media, as lumped ones do.
         """
         if not ports:
@@ -95,9 +94,8 @@ class Device(Tree):
         return torch.stack([back for _, back in waves], dim=1) / waves[driven][0][:, None]
 
     def _records(self, step: Any, adjoint: Any) -> Float[Tensor, "rows samples"]:
-        wanted = step.ampere.media.permittivity.requires_grad or step.ampere.media.conductivity.requires_grad
-        if adjoint is None and wanted and self.region is not None and reciprocity.fits(step) is None:
-            low, high = self.region.low, tuple(last + 1 for last in self.region.high)
-            return reciprocity.records(step, low, high, n_steps=self.n_steps, dt=self.dt)
         start = step.start(self.n_steps)
+        wanted = step.ampere.media.permittivity.requires_grad or step.ampere.media.conductivity.requires_grad
+        if adjoint is None and wanted and self.region is not None and step.fused_cannot(start) is None:
+            adjoint = Fused(region=(self.region.low, tuple(last + 1 for last in self.region.high)))
         return rollout(step, start, n_steps=self.n_steps, dt=self.dt, adjoint=adjoint)[0].records

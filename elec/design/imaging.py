@@ -15,13 +15,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from elec.design import reciprocity
 from elec.design.minimize import minimize
 from elec.fdtd import Media, Probes, Source, absorbing_layers, outer_walls, yee_step
 from elec.geometry import edge_average
 from elec.grid import Grid
 from mindsci.errors import InputError
-from mindsci.solvers import rollout
+from mindsci.solvers import Fused, rollout
 from mindsci.tree import Tree
 from mindsci.units import SPEED_OF_LIGHT
 
@@ -102,12 +101,10 @@ class Imaging(Tree):
             probes=[self._probes()],
             engine=engine,
         )
-        if adjoint is None and permittivity.requires_grad and reciprocity.fits(step) is None:
-            low, high = (*self.low, 0), (self.high[0] + 1, self.high[1] + 1, count)
-            found = reciprocity.records(step, low, high, n_steps=self.n_steps, dt=self.dt)
-        else:
-            start = step.start(self.n_steps)
-            found = rollout(step, start, n_steps=self.n_steps, dt=self.dt, adjoint=adjoint)[0].records
+        start = step.start(self.n_steps)
+        if adjoint is None and permittivity.requires_grad and step.fused_cannot(start) is None:
+            adjoint = Fused(region=((*self.low, 0), (self.high[0] + 1, self.high[1] + 1, count + 1)))
+        found = rollout(step, start, n_steps=self.n_steps, dt=self.dt, adjoint=adjoint)[0].records
         return found.reshape(count, len(self.receivers), self.n_steps).permute(2, 0, 1)
 
     def _media(self, permittivity: Tensor, grid: Grid) -> Media:
