@@ -56,6 +56,15 @@ def resonances(
     return found
 
 
+def lowest(frequencies: Float[ndarray, "f"], level: Float[ndarray, "f"]) -> float:
+    """Returns where a level is lowest [Hz], by the parabola through three samples."""
+    i = min(max(int(level.argmin()), 1), len(level) - 2)
+    left, middle, right = level[i - 1 : i + 2]
+    curvature = left - 2.0 * middle + right
+    offset = 0.5 * (left - right) / curvature if curvature > 0 else 0.0
+    return float(frequencies[i] + offset * (frequencies[1] - frequencies[0]))
+
+
 def network(
     frequencies: Float[Tensor, "f"], scattering: Complex[Tensor, "f ports ports"], *, impedance: float, name: str
 ) -> skrf.Network:

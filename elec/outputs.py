@@ -17,7 +17,7 @@ from elec.fdtd import spectrum
 from elec.geometry import write_parts, write_rectilinear
 from elec.grid import Grid
 from elec.mesh.features import mesh_of
-from elec.network import Resonance, decibels, plot_reflection, resonances
+from elec.network import Resonance, decibels, lowest, plot_reflection, resonances
 from elec.pictures import plot_layer, plot_mesh, plot_pattern
 from elec.ports import Scattering, plot_scattering, smith_chart
 
@@ -105,9 +105,8 @@ def _summary(
             figures[f"|S{port + 1}{port + 1}| at resonance {number} [dB]"] = one.level
     for to in range(1, len(dips)):
         transfer = decibels(found.s[:, to, 0].numpy())
-        lowest = int(transfer.argmin())
-        figures[f"|S{to + 1}1| is lowest at [GHz]"] = _lowest(found.frequencies.numpy(), transfer) / 1e9
-        figures[f"lowest |S{to + 1}1| [dB]"] = float(transfer[lowest])
+        figures[f"|S{to + 1}1| is lowest at [GHz]"] = lowest(found.frequencies.numpy(), transfer) / 1e9
+        figures[f"lowest |S{to + 1}1| [dB]"] = float(transfer.min())
     figures |= {
         "largest singular value of S": 1.0 + found.passivity(),
         "cells": model.grid.n_cells,
@@ -121,15 +120,6 @@ def _summary(
     if columns[-1].rate is not None:
         figures["Mcells/s"] = columns[-1].rate
     return figures
-
-
-def _lowest(frequencies: Any, level: Any) -> float:
-    """The place of the lowest level, by the parabola through three samples."""
-    i = min(max(int(level.argmin()), 1), len(level) - 2)
-    left, middle, right = level[i - 1 : i + 2]
-    curvature = left - 2.0 * middle + right
-    offset = 0.5 * (left - right) / curvature if curvature > 0 else 0.0
-    return float(frequencies[i] + offset * (frequencies[1] - frequencies[0]))
 
 
 def _write_ports(path: Any, model: Model, columns: Sequence[Column]) -> None:

@@ -15,6 +15,6 @@ plugin = Plugin(
     validations={
         "cavity": "elec.validation.cavities:cavity",
         "elec": "elec.validation.suite:elec",
-        "inverted_f": "elec.validate:inverted_f",
+        "inverted_f": "elec.validation.inverted_f:inverted_f",
     },
 )

@@ -9,6 +9,7 @@ from mindsci.report import Report
 CASES = {
     "cavities": "elec.validation.cavities:validations",
     "guides": "elec.validation.guides:validations",
+    "antennas": "elec.validation.antennas:validations",
     "dipole": "elec.validation.dipole:validations",
     "inverse": "elec.validation.inverse:validations",
 }

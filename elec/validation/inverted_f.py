@@ -1,11 +1,13 @@
-"""`mindsci validate inverted_f`: the printed antenna, on three grids."""
+"""`mindsci validate inverted_f`: the printed antenna on three grids that are given cell by cell, metal ending on lines.
+
+The group `antennas` solves the same antenna on the automatic mesh.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy import ndarray
 
 from elec.case import solve
@@ -13,7 +15,6 @@ from elec.network import decibels, resonances
 from mindsci.config import load_case
 from mindsci.errors import InputError
 from mindsci.report import Report, Row
-from mindsci.solvers import rollout
 
 PUBLISHED = (2.431, 5.735)
 """Minima of |S11| [GHz], digitised by MindElec (mindspore-ai/mindscience, AD_FDTD)."""
