@@ -10,6 +10,7 @@ CASES = {
     "cavities": "elec.validation.cavities:validations",
     "guides": "elec.validation.guides:validations",
     "antennas": "elec.validation.antennas:validations",
+    "slabs": "elec.validation.slabs:validations",
     "dipole": "elec.validation.dipole:validations",
     "inverse": "elec.validation.inverse:validations",
 }
