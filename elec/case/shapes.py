@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from elec.geometry import Part, Scene, Solid, box, cylinder, extrusion, read_part, sheet, sphere
+from elec.geometry.read import EXACT_FORMATS
 from elec.geometry.scene import Body
 from elec.grid import ThreeLengths, TwoLengths
 from elec.materials import MaterialTable, material_library
@@ -143,7 +144,7 @@ class PartTable(ShapeTable):
     def part(self, unit: str | None) -> Part | Body:
         """Returns the part; `unit` is that of the files that record none."""
         if self.file is not None:
-            own = None if self.file.suffix.lower() in (".step", ".stp") else unit
+            own = None if self.file.suffix.lower() in EXACT_FORMATS else unit
             return read_part(self.file, unit=self.unit or own, kind=self.kind, name=self.name, material=self.material)
         assert self.name is not None
         if self.sheet is not None:
@@ -157,7 +158,7 @@ class GeometryTable(Table):
 
     parts: list[PartTable] = Field(min_length=1)
     unit: str | None = None
-    """length unit of the STL, PLY, OBJ and OFF files; a STEP file records its own"""
+    """length unit of the STL, PLY, OBJ and OFF files; STEP and IGES files record their own"""
     background: str = "vacuum"
 
     def scene(self, materials: dict[str, MaterialTable]) -> Scene:

@@ -12,6 +12,7 @@ from torch import Tensor
 from elec.geometry.csg import Solid
 from elec.geometry.cuts import Cuts, metal_cuts
 from elec.geometry.part import Part, Planes, all_planes, bounds
+from elec.geometry.shapes import faceted
 from elec.geometry.subpixel import (
     Boxes,
     Filling,
@@ -64,11 +65,11 @@ class Body(Tree):
     kind: Literal["solid"] = "solid"
 
     def part(self) -> Part:
-        """Returns the exact mesh. Raises InputError where the solid has none."""
-        return self.solid.part(self.name, material=self.material)
+        """Returns the exact mesh, or that inscribed in a round solid. Raises InputError for a combination."""
+        return faceted(self.solid, self.name, material=self.material)
 
     def bounds(self) -> Float[Tensor, "2 3"]:
-        """Lowest and highest coordinates [m], as those of the exact mesh."""
+        """Lowest and highest coordinates [m], as those of the mesh."""
         return self.part().bounds()
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from elec.geometry import (
+    Scene,
     box,
     cone,
     cylinder,
@@ -21,6 +22,7 @@ from elec.geometry import (
     torus,
     wire,
 )
+from elec.geometry.scene import Body
 from mindsci.errors import InputError
 
 
@@ -115,6 +117,15 @@ def test_a_solid_of_triangles_takes_part_in_combinations():
     assert torch.allclose(
         moved.signed_distance(p), exact.translate((0.1, 0, 0)).rotate((0, 0, 1), 0.3).signed_distance(p), atol=1e-12
     )
+
+
+def test_a_round_body_has_bounds_and_planes_in_a_scene():
+    rod = Body(name="rod", solid=cylinder((0, 0, -1), (0, 0, 2), 0.5))
+    ball = Body(name="ball", solid=sphere((3, 0, 0), 1.0))
+    scene = Scene(parts=(rod, ball), materials={})
+    for found, exact in zip(scene.bounds(), ((-0.5, 4.0), (-1.0, 1.0), (-1.0, 2.0)), strict=True):
+        assert found == pytest.approx(exact)
+    assert scene.planes() == ([], [], [-1.0, 2.0])
 
 
 @pytest.mark.parametrize(
