@@ -149,6 +149,7 @@ class Run:
         self.first, self.n_steps, self.dt, self.every = first, n_steps, dt, every
         self.low, self.high = region
         self.needs = [tensor.requires_grad for tensor in inputs.flat()]
+        self.zeros = [tensor.detach().new_zeros(()).expand(tensor.shape) for tensor in inputs.flat()]
         self.electric = inputs.media[0].requires_grad or inputs.media[1].requires_grad
         self.magnetic = inputs.media[2].requires_grad
         self.poles = any(one.requires_grad for one in inputs.poles)
@@ -255,7 +256,7 @@ class Run:
         found = drives(self.step, records, spectra, self.first, self.n_steps, self.dt)
         largest = max((drive.largest() for drive in found), default=0.0)
         if largest == 0.0:
-            return [None] * len(self.needs)
+            return [zero if need else None for zero, need in zip(self.zeros, self.needs, strict=True)]
         size = widths(self.step)
         volume = max(float(size.volume(drive.places).max()) for drive in found)
         scale = volume / largest  # a linear run: fields of moderate size stay within the range of float32

@@ -122,6 +122,7 @@ class NumbaEngine:
             samples.magnetic.numpy(),
             *(getattr(products, name).numpy() for name in names),
             products.filters is not None,
+            np.zeros((self.nodes[0], self.nodes[2]), dtype=self.dtype),
             *(_filters(one, self.dtype) for one in products.filters or (None, None)),
         )
 

@@ -72,6 +72,7 @@ class Past(NamedTuple):
     mean_electric: np.ndarray
     change_magnetic: np.ndarray
     stretched: bool
+    scratch: np.ndarray
     electric_filters: Stretched
     magnetic_filters: Stretched
 
@@ -312,80 +313,66 @@ def _copy_rows(i, target, field, past):
 
 @njit(**OPTIONS)
 def _correlate(i, slot, field, samples, held, change, mean, filters, layers, past):
-    """Adds what the box's plane i gives to the sums of products; without `mean` rows only to `change`."""
-    low, high, end = past.low[2], past.high[2], layers.cells_z
-    first, last = low, high
-    if past.stretched:
-        first, last = min(max(low, layers.low_z), high), max(min(high, end - layers.high_z), low)
-        last = max(first, last)
+    """Adds what the box's plane i gives to the sums of products; without `mean` rows only to `change`.
+
+    Filters of layers go on at every step; a slot of -1 keeps the field for the next step, -2 does not need it.
+    """
+    first, last = U(past.low[2]), U(past.high[2])
     for component in range(3):
         for j in range(past.low[1], past.high[1]):
+            row = field[component, i, j]
+            if past.stretched and (layers.low_z + layers.high_z > 0 or layers.slab_x[i] >= 0 or layers.slab_y[j] >= 0):
+                row = past.scratch[i]
+                _stretch_row(component, i, j, field[component, i, j], row, filters, layers)
+            if slot < -1:
+                continue
             place = (component, i - past.low[0], j - past.low[1])
-            if past.stretched and (layers.slab_x[i] >= 0 or layers.slab_y[j] >= 0):
-                ends = (low, high, high)
-            else:
-                ends = (low, first, last)
-                row, kept = field[component, i, j], held[place]
-                if slot >= 0:
-                    _add_products(samples[slot][place], row, kept, change[place], mean, place, first, last, low)
+            kept = held[place]
+            if slot >= 0:
+                sample, sums = samples[slot][place], change[place]
+                if mean.shape[0] > 0:
+                    means = mean[place]
+                    for k in range(first, last):
+                        after, before = row[k], kept[k - first]
+                        sums[k - first] += sample[k - first] * (after - before)
+                        means[k - first] += sample[k - first] * (after + before) / 2
                 else:
-                    for k in range(U(first - low), U(last - low)):
-                        kept[k] = row[k + U(low)]
-            if past.stretched:
-                _stretch_row(
-                    component, i, j, ends[0], ends[1], slot, field, samples, held, change, mean, filters, layers, past
-                )
-                _stretch_row(
-                    component, i, j, ends[2], high, slot, field, samples, held, change, mean, filters, layers, past
-                )
+                    for k in range(first, last):
+                        sums[k - first] += sample[k - first] * (row[k] - kept[k - first])
+            for k in range(first, last):
+                kept[k - first] = row[k]
 
 
 @njit(**OPTIONS)
-def _add_products(sample, row, kept, change, mean, place, first, last, low):
-    shift = U(low)
-    if mean.shape[0] > 0:
-        sums = mean[place]
-        for k in range(U(first) - shift, U(last) - shift):
-            after, before = row[k + shift], kept[k]
-            change[k] += sample[k] * (after - before)
-            sums[k] += sample[k] * (after + before) / 2
-            kept[k] = after
-    else:
-        for k in range(U(first) - shift, U(last) - shift):
-            after = row[k + shift]
-            change[k] += sample[k] * (after - kept[k])
-            kept[k] = after
-
-
-@njit(**OPTIONS)
-def _stretch_row(component, i, j, first, last, slot, field, samples, held, change, mean, filters, layers, past):
-    """The same for a piece of a row in the layers, with the field stretched along each axis that has one there."""
-    x, y, end = layers.slab_x[i], layers.slab_y[j], layers.cells_z
-    for k in range(first, last):
-        value = field[component, i, j, k]
-        if x >= 0:
-            w = filters.state[0][component, x, j, k]
-            new = filters.inverse[0][component, x] * value + filters.pole[0][component, x] * w
-            filters.state[0][component, x, j, k] = new
-            value = new - filters.b[0][component, x] * w
-        if y >= 0:
-            w = filters.state[1][component, i, y, k]
-            new = filters.inverse[1][component, y] * value + filters.pole[1][component, y] * w
-            filters.state[1][component, i, y, k] = new
-            value = new - filters.b[1][component, y] * w
-        z = k if k < layers.low_z else k - end + layers.high_z + layers.low_z
-        if k < layers.low_z or end - layers.high_z <= k < end:
-            w = filters.state[2][component, i, j, z]
-            new = filters.inverse[2][component, z] * value + filters.pole[2][component, z] * w
-            filters.state[2][component, i, j, z] = new
-            value = new - filters.b[2][component, z] * w
-        place = (component, i - past.low[0], j - past.low[1], k - past.low[2])
-        if slot >= 0:
-            sample, before = samples[slot][place], held[place]
-            change[place] += sample * (value - before)
-            if mean.shape[0] > 0:
-                mean[place] += sample * (value + before) / 2
-        held[place] = value
+def _stretch_row(component, i, j, values, row, filters, layers):
+    """Makes `row` the values of a row stretched along each axis that has a layer there."""
+    n = U(filters.state[0].shape[3])
+    for k in range(n):
+        row[k] = values[k]
+    if layers.slab_x[i] >= 0:
+        s = layers.slab_x[i]
+        w, b = filters.state[0][component, s, j], filters.b[0][component, s]
+        pole, inverse = filters.pole[0][component, s], filters.inverse[0][component, s]
+        for k in range(n):
+            new = inverse * row[k] + pole * w[k]
+            row[k] = new - b * w[k]
+            w[k] = new
+    if layers.slab_y[j] >= 0:
+        s = layers.slab_y[j]
+        w, b = filters.state[1][component, i, s], filters.b[1][component, s]
+        pole, inverse = filters.pole[1][component, s], filters.inverse[1][component, s]
+        for k in range(n):
+            new = inverse * row[k] + pole * w[k]
+            row[k] = new - b * w[k]
+            w[k] = new
+    w, b = filters.state[2][component, i, j], filters.b[2][component]
+    pole, inverse = filters.pole[2][component], filters.inverse[2][component]
+    low, high, end = U(layers.low_z), U(layers.high_z), U(layers.cells_z)
+    for first, last, shift in ((U0, low, U0), (low, low + high, end - low - high)):
+        for m in range(first, last):
+            new = inverse[m] * row[m + shift] + pole[m] * w[m]
+            row[m + shift] = new - b[m] * w[m]
+            w[m] = new
 
 
 @njit(**OPTIONS)
@@ -394,7 +381,12 @@ def _magnetic(i, step, state, coefficients, layers, around, points):
     _faraday_plane(U(i), state, coefficients, layers)
     _excite(i, step, state.magnetic, points.magnetic_sources, state.magnetic_signals)
     _wrap(i, state.magnetic, (state.axes[1], state.axes[1]), (state.axes[2], state.axes[2]), around)
-    if past.mode == 2 and past.magnetic_slots[step] > -2 and _within(i, past):
+    if (
+        past.mode == 2
+        and past.held_magnetic.size > 0
+        and (past.magnetic_slots[step] > -2 or past.stretched)
+        and _within(i, past)
+    ):
         none = past.mean_electric[:0]
         _correlate(
             i,
@@ -420,7 +412,12 @@ def _electric(i, step, state, coefficients, layers, around, points):
     _wrap(i, state.electric, (state.axes[0], state.axes[2]), (state.axes[0], state.axes[1]), around)
     _sample(i, step, state, points.probes)
     _accumulate(i, step, state, points.boxes)
-    if past.mode == 2 and past.electric_slots[step] > -2 and _within(i, past):
+    if (
+        past.mode == 2
+        and past.held_electric.size > 0
+        and (past.electric_slots[step] > -2 or past.stretched)
+        and _within(i, past)
+    ):
         _correlate(
             i,
             past.electric_slots[step],

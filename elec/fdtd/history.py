@@ -115,24 +115,23 @@ class History:
     def slots(self, first: int, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the sample of E, and that of H, that belongs to each step from `first`.
 
-        -1 where there is none; -2 where, besides, nothing has to be done, for no product follows at the next step.
+        -1 where there is none; -2 where, besides, the field need not be kept, for no product follows at the next step.
         """
         step, samples = np.arange(first, first + n_steps + 1), self.samples
         if self.products is None:
             return samples.slots(step + 1, samples.electric)[:-1], samples.slots(step + 1, samples.magnetic)[:-1]
         electric = samples.slots(self.products.end - step, samples.electric)
         magnetic = samples.slots(self.products.end - step + 1, samples.magnetic)
-        always = self.products.filters is not None
 
         def shown(slot: np.ndarray, used: Tensor) -> np.ndarray:
-            idle = (slot[:-1] < 0) & (slot[1:] < 0) & (not always) & (np.arange(n_steps) < n_steps - 1)
+            idle = (slot[:-1] < 0) & (slot[1:] < 0) & (np.arange(n_steps) < n_steps - 1)
             return np.where(idle | (len(used) == 0), -2, slot[:-1]).astype(np.int32)
 
         return shown(electric, samples.electric), shown(magnetic, samples.magnetic)
 
     def after(self, name: str, field: Tensor, slot: int) -> None:
         """Takes a sample of a field after its update, or adds its products with one."""
-        if self.mode == "off" or slot == -2:
+        if self.mode == "off":
             return
         samples = getattr(self.samples, name)
         if self.products is None:
@@ -140,8 +139,12 @@ class History:
                 samples[slot].copy_(field[self.cut])
             return
         products = self.products
+        if not len(samples):
+            return
         if products.filters is not None:
             field = products.filters[name == "magnetic"].stretched(field)
+        if slot == -2:
+            return
         now, held = field[self.cut], getattr(products, f"held_{name}")
         if slot >= 0:
             getattr(products, f"change_{name}").add_(samples[slot] * (now - held))
