@@ -323,7 +323,7 @@ def _correlate(i, slot, field, samples, held, change, mean, filters, layers, pas
             row = field[component, i, j]
             if past.stretched and (layers.low_z + layers.high_z > 0 or layers.slab_x[i] >= 0 or layers.slab_y[j] >= 0):
                 row = past.scratch[i]
-                _stretch_row(component, i, j, field[component, i, j], row, filters, layers)
+                _stretch_row(component, i, j, slot, field[component, i, j], row, filters, layers)
             if slot < -1:
                 continue
             place = (component, i - past.low[0], j - past.low[1])
@@ -344,11 +344,21 @@ def _correlate(i, slot, field, samples, held, change, mean, filters, layers, pas
 
 
 @njit(**OPTIONS)
-def _stretch_row(component, i, j, values, row, filters, layers):
-    """Makes `row` the values of a row stretched along each axis that has a layer there."""
+def _stretch_row(component, i, j, slot, values, row, filters, layers):
+    """Makes `row` the values of a row stretched along each axis that has a layer there.
+
+    Without a use for the row, only what lies in layers is right.
+    """
     n = U(filters.state[0].shape[3])
-    for k in range(n):
-        row[k] = values[k]
+    low, high, end = U(layers.low_z), U(layers.high_z), U(layers.cells_z)
+    if slot >= -1 or layers.slab_x[i] >= 0 or layers.slab_y[j] >= 0:
+        for k in range(n):
+            row[k] = values[k]
+    else:
+        for k in range(low):
+            row[k] = values[k]
+        for k in range(end - high, end):
+            row[k] = values[k]
     if layers.slab_x[i] >= 0:
         s = layers.slab_x[i]
         w, b = filters.state[0][component, s, j], filters.b[0][component, s]
@@ -367,7 +377,6 @@ def _stretch_row(component, i, j, values, row, filters, layers):
             w[k] = new
     w, b = filters.state[2][component, i, j], filters.b[2][component]
     pole, inverse = filters.pole[2][component], filters.inverse[2][component]
-    low, high, end = U(layers.low_z), U(layers.high_z), U(layers.cells_z)
     for first, last, shift in ((U0, low, U0), (low, low + high, end - low - high)):
         for m in range(first, last):
             new = inverse[m] * row[m + shift] + pole[m] * w[m]

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,16 +41,50 @@ print(json.dumps(worst))
 """
 
 
-def test_the_triton_step_gives_the_numbers_of_the_reference(repository: Path) -> None:
+GRADIENT_SCRIPT = """
+import json, torch
+import test_fdtd_fused_adjoint as problems
+from elec.fdtd import adjoint
+from mindsci.solvers import Checkpoint, Fused
+
+problems.STEPS = 12
+adjoint.Run._plan = lambda run: ([0, 5, 9, run.n_steps], False)
+expected = problems.gradients("reference", Checkpoint())
+worst = {}
+for box in (None, ((6, 7, 8), (14, 13, 14))):
+    found = problems.gradients("triton", Fused(region=box))
+    cut = (slice(None), *(slice(a, b) for a, b in zip(*box))) if box else slice(None)
+    for name, value in expected.items():
+        place = cut if value.ndim == 4 else slice(None)
+        if box is None or value.ndim == 4:
+            error = (found[name][place] - value[place]).abs().max() / value[place].abs().max().clamp(min=1e-300)
+            worst[f"{name} {box is None}"] = float(error)
+print(json.dumps(worst))
+"""
+
+
+def in_the_interpreter(script: str, repository: Path) -> dict[str, Any]:
+    """What the last line of a script's output says."""
     if importlib.util.find_spec("triton") is None:
         pytest.skip("needs the package triton: pip install 'mindsci[interpret]'")
-    path = os.pathsep.join([str(repository), str(repository / "tests")])
+    path = os.pathsep.join(str(repository / folder) for folder in ("", "tests", "tests/gradients"))
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], env=environment, cwd=repository, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", script], env=environment, cwd=repository, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    worst = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_the_fused_adjoint_in_triton_is_the_derivative_of_the_reference(repository: Path) -> None:
+    worst = in_the_interpreter(GRADIENT_SCRIPT, repository)
+    assert len(worst) > 10
+    assert max(worst.values()) < 1e-10
+
+
+def test_the_triton_step_gives_the_numbers_of_the_reference(repository: Path) -> None:
+    worst = in_the_interpreter(SCRIPT, repository)
     assert set(worst["torch.float64"]) == {
         "electric",
         "magnetic",
