@@ -203,12 +203,13 @@ def _half_space(angle: float, polarisation: str, cells: int, shift: float) -> tu
 
 
 def half_space(cells: int = 40) -> list[Row]:
-    """Returns the rows of the half-space: Rs within 1 %, Rp within 1e-3, against Fresnel's formulae."""
+    """Returns the rows of the half-space: Rs within 1 %, Rp within 1e-3 on half as many cells, against Fresnel."""
     rows = []
     for angle in (30.0, 60.0):
         for polarisation in ("s", "p"):
             started = time.perf_counter()
-            grid, found = _half_space(angle, polarisation, cells, 0.0 if polarisation == "s" else 0.3)
+            on_grid = polarisation == "s"
+            grid, found = _half_space(angle, polarisation, cells if on_grid else cells // 2, 0.0 if on_grid else 0.3)
             took: Size = size(grid, time.perf_counter() - started)
             case, exact = f"half-space n = {INDEX}, {angle:g} degrees, R{polarisation}", fresnel(angle, polarisation)
             if polarisation == "s":
