@@ -8,6 +8,7 @@ plugin = Plugin(
     tasks={"antenna": "elec.case:AntennaCase"},
     benchmarks={
         "fdtd": "elec.bench:fdtd",
+        "fdtd-gradient": "elec.bench_gradient:fdtd_gradient",
         "fdtd_scaling": "elec.bench:fdtd_scaling",
         "geometry": "elec.bench_geometry:geometry",
     },
