@@ -36,8 +36,9 @@ def fdtd_gradient(
 
     size^3 cells of which 10 on every side absorb, an eps = 4 cube, one dipole, one probe. The gradient is with respect
     to the permittivity of (a) the cube, every step met, (b) the whole grid, every `every`-th step met; 0 takes an
-    eighth of what the frequency allows at which the source's spectrum is 20 dB down, for beyond it there is more. Each run has a process of its
-    own, and its peak is that of the whole process, interpreter included; compilation is not counted in the time.
+    eighth of what the frequency allows at which the source's spectrum is 20 dB down, for beyond it there is more. Each
+    run has a process of its own, and its peak is that of the whole process, interpreter included; compilation is not
+    counted in the time.
     """
     if precision not in PRECISIONS:
         raise UnknownNameError.of("precision", precision, PRECISIONS)
