@@ -1,6 +1,7 @@
 """What is read from a run: power, far fields, cross-sections, resonances, absorption in tissue."""
 
 from elec.observables.absorption import absorbed_power, per_unit, point_rate, unfolded, whole_body_rate
+from elec.observables.beam import great_circle, half_power_width, plot_cuts, plot_pattern
 from elec.observables.cross_section import incident_density, radar_cross_section, scattering_cross_section
 from elec.observables.decay import field_energy, record_level, run_until_decayed
 from elec.observables.far_field import far_field
@@ -25,9 +26,13 @@ __all__ = [
     "efficiency",
     "far_field",
     "field_energy",
+    "great_circle",
+    "half_power_width",
     "incident_density",
     "mass_average",
     "per_unit",
+    "plot_cuts",
+    "plot_pattern",
     "point_rate",
     "radar_cross_section",
     "radiated_power",
