@@ -13,6 +13,7 @@ CASES = {
     "slabs": "elec.validation.slabs:validations",
     "dipole": "elec.validation.dipole:validations",
     "inverse": "elec.validation.inverse:validations",
+    "spheres": "elec.validation.spheres:validations",
 }
 """Name of a group of cases -> function without arguments that returns its rows."""
 

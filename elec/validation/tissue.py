@@ -1,0 +1,131 @@
+"""Absorption in a sphere of tissue, 100 mm at 900 MHz, against the Mie series: whole body, points, 1 g and 10 g."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from elec.fdtd import ModulatedGaussian, scene_media
+from elec.fdtd.probes import Box
+from elec.materials import Material
+from elec.observables.absorption import absorbed_power, per_unit, point_rate, unfolded
+from elec.observables.cross_section import incident_density
+from elec.observables.mass_average import mass_average
+from elec.validation.mie import efficiencies, interior_field
+from elec.validation.rows import against, size
+from elec.validation.spheres import COURANT, WALLS, Scatterer, illuminate, quarter_sphere
+from mindsci.report import Row
+from mindsci.tree import Tree
+from mindsci.units import SPEED_OF_LIGHT, VACUUM_IMPEDANCE, VACUUM_PERMITTIVITY
+
+RADIUS, FREQUENCY, PERMITTIVITY, CONDUCTIVITY, DENSITY = 0.1, 900e6, 41.5, 0.97, 1000.0
+CENTRE, FRONT, BACK, WHOLE_BODY = 5.36840e-3, 28.83791e-3, 10.56903e-3, 6.99224e-3
+"""[W/kg] for 1 W/m^2"""
+# Cells next to the surface hold two materials: the field there is extrapolated from those further in.
+SKIPPED = 1.0
+
+
+class Exposed(Tree):
+    """A quarter of the sphere of tissue: the rate in its cells for 1 W/m^2, and the power in all of the sphere."""
+
+    case: Scatterer
+    rate: Float[Tensor, "cx cy cz"]
+    """[W/kg]"""
+    density: Float[Tensor, "cx cy cz"]
+    """[kg/m^3]"""
+    power: float
+    """[W]"""
+    nodes: tuple[Tensor, Tensor, Tensor]
+    """of the cells [m]"""
+
+    @property
+    def middles(self) -> list[Tensor]:
+        return [0.5 * (line[1:] + line[:-1]) for line in self.nodes]
+
+
+def exposed(cell: float, duration: float = 13e-9) -> Exposed:
+    """Runs the sphere on even cells [m]."""
+    tissue = Material(name="tissue", relative_permittivity=PERMITTIVITY, conductivity=CONDUCTIVITY)
+    case = quarter_sphere(tissue, radius=RADIUS, cells=RADIUS / cell, gaps=(4, 1, 3))
+    media = scene_media(case.scene, case.grid, walls=WALLS)
+    dt = COURANT * case.grid.courant_limit()
+    reach = round(RADIUS / cell) + 1
+    middle = case.grid.shape[2] // 2
+    box = Box(low=(0, 0, middle - reach), high=(reach + 1, reach + 1, middle + reach + 1))
+    pulse = ModulatedGaussian(frequency=FREQUENCY, bandwidth=1e9)
+    run = illuminate(case, media, pulse, [FREQUENCY], math.ceil(duration / dt), dt, (box,), highest=2e9)
+    density = incident_density(run.incident, VACUUM_IMPEDANCE)
+    x, y, z = (case.grid.nodes(axis)[box.low[axis] : box.high[axis]] for axis in range(3))
+    middles = [0.5 * (line[1:] + line[:-1]) for line in (x, y, z)]
+    inside = middles[0][:, None, None] ** 2 + middles[1][:, None] ** 2 + middles[2] ** 2 < RADIUS**2
+    mass = DENSITY * inside.to(torch.float64)
+    rate = per_unit(point_rate(run.spectra[0], CONDUCTIVITY * inside.to(torch.float64), mass), density)
+    power = 4.0 * absorbed_power(case.grid, media, box, run.spectra[0].to(torch.complex128), mirrors=(0, 1)) / density
+    return Exposed(case=case, rate=rate[0], density=mass, power=float(power), nodes=(x, y, z))
+
+
+def exact_rate(found: Exposed) -> Float[Tensor, "cx cy cz"]:
+    """Returns the rate of the Mie series at the middles of the same cells [W/kg]."""
+    omega = 2.0 * math.pi * FREQUENCY
+    index = complex(np.sqrt(PERMITTIVITY + 1j * CONDUCTIVITY / (omega * VACUUM_PERMITTIVITY)))
+    x = omega * RADIUS / SPEED_OF_LIGHT
+    inside = found.density > 0
+    points = torch.stack(torch.meshgrid(*found.middles, indexing="ij"), dim=-1)[inside].numpy()
+    field = interior_field(x, index, RADIUS, points)
+    rate = torch.zeros_like(found.rate)
+    squared = 2.0 * VACUUM_IMPEDANCE * np.sum(np.abs(field) ** 2, axis=-1)
+    rate[inside] = torch.from_numpy(0.5 * CONDUCTIVITY * squared / DENSITY)
+    return rate
+
+
+def at_surface(found: Exposed, *, front: bool) -> float:
+    """Returns the rate where the axis meets the surface: log-quadratic through three cells within [W/kg]."""
+    z, column = found.middles[2], found.rate[0, 0]
+    depth = z + RADIUS if front else RADIUS - z
+    cell = float(z[1] - z[0])
+    order = torch.argsort(depth)
+    chosen = order[depth[order] > SKIPPED * cell][:3]
+    u, v = (depth[chosen] / cell).numpy(), column[chosen].log().numpy()
+    return math.exp(float(np.polyval(np.polyfit(u, v, 2), 0.0)))
+
+
+def tissue_rows() -> list[Row]:
+    """Power and rates at 2.5 mm cells, averages over cubes at 5 mm cells."""
+    started = time.perf_counter()
+    found = exposed(2.5e-3)
+    spent = size(found.case.grid, time.perf_counter() - started)
+    index = complex(np.sqrt(PERMITTIVITY + 1j * CONDUCTIVITY / (2.0 * math.pi * FREQUENCY * VACUUM_PERMITTIVITY)))
+    absorbed = efficiencies(2.0 * math.pi * FREQUENCY * RADIUS / SPEED_OF_LIGHT, index)["absorption"]
+    area, mass = math.pi * RADIUS**2, 4.0 / 3.0 * math.pi * RADIUS**3 * DENSITY
+    middle = found.rate.shape[2] // 2
+    centre = float(found.rate[0, 0, middle - 1 : middle + 1].mean())
+    front, back = (at_surface(found, front=side) for side in (True, False))
+    name = "tissue sphere, 2.5 mm cells:"
+    rows = [
+        against(f"{name} absorbed power", 1e3 * found.power, 1e3 * absorbed * area, percent=1.0, unit="mW", **spent),
+        against(
+            f"{name} whole-body SAR", 1e3 * found.power / mass, 1e3 * WHOLE_BODY, percent=1.0, unit="mW/kg", **spent
+        ),
+        against(f"{name} SAR at the centre", 1e3 * centre, 1e3 * CENTRE, percent=2.0, unit="mW/kg", **spent),
+        against(f"{name} peak SAR, front surface", 1e3 * front, 1e3 * FRONT, percent=3.0, unit="mW/kg", **spent),
+        against(f"{name} SAR at the back surface", 1e3 * back, 1e3 * BACK, percent=5.0, unit="mW/kg", **spent),
+    ]
+    started = time.perf_counter()
+    coarse = exposed(5e-3)
+    lines = tuple(torch.cat([-line[1:].flip(0), line]) for line in coarse.nodes[:2])
+    nodes = (lines[0], lines[1], coarse.nodes[2])
+    density = unfolded(coarse.density, (0, 1))
+    for grams in (1, 10):
+        pair = [
+            float(mass_average(unfolded(rate, (0, 1)), density, nodes, mass=1e-3 * grams).rate.max())
+            for rate in (coarse.rate, exact_rate(coarse))
+        ]
+        spent = size(coarse.case.grid, time.perf_counter() - started)
+        name = f"tissue sphere, 5 mm cells: highest average over {grams} g"
+        rows.append(against(name, 1e3 * pair[0], 1e3 * pair[1], percent=3.0, unit="mW/kg", **spent))
+    return rows
