@@ -2,6 +2,7 @@
 
 from elec.fdtd.absorber import Absorber, Stretch, absorbing_layers
 from elec.fdtd.flows import Ampere, Faraday, Probe
+from elec.fdtd.lumped import Circuit, LumpedElement
 from elec.fdtd.media import Media, outer_walls, padded, scene_media, uniform_media
 from elec.fdtd.poles import Poles, join_poles
 from elec.fdtd.port import VoltagePort, spectrum
@@ -9,21 +10,27 @@ from elec.fdtd.probes import Box, Monitors, Probes, join_probes, point_probe
 from elec.fdtd.sources import Source, dipole
 from elec.fdtd.step import YeeStep, yee_step
 from elec.fdtd.walls import Walls
-from elec.fdtd.waveforms import GaussianDerivative, ModulatedGaussian
+from elec.fdtd.waveforms import ContinuousWave, Gaussian, GaussianDerivative, ModulatedGaussian, Ricker, Samples
 from elec.fdtd.wire import ThinWire
 
 __all__ = [
     "Absorber",
     "Ampere",
     "Box",
+    "Circuit",
+    "ContinuousWave",
     "Faraday",
+    "Gaussian",
     "GaussianDerivative",
+    "LumpedElement",
     "Media",
     "ModulatedGaussian",
     "Monitors",
     "Poles",
     "Probe",
     "Probes",
+    "Ricker",
+    "Samples",
     "Source",
     "Stretch",
     "ThinWire",

@@ -1,4 +1,4 @@
-"""A lumped voltage source with an inner resistance, and the reflection it sees.
+"""A lumped voltage source with an inner impedance, and the reflection it sees.
 
 On an edge of length l whose dual face has the area A, a source of voltage V_s(t) in series with a resistor R adds the
 current (V - V_s) / R, with V = E l, to Ampere's law [PiketMay1994]:
@@ -18,27 +18,29 @@ V_s / (2 sqrt R) and b = (V - R I) / (2 sqrt R) = (2 V - V_s) / (2 sqrt R) [Poza
 
     S11(f) = b / a = 2 V(f) / V_s(f) - 1,
 
-both spectra from samples at the same times: nothing is left to align. For a port of one edge |S11| = 1 holds for the
+both spectra from samples at the same times: nothing is left to align. With an inductor or a capacitor in series the
+impedance is that of `elec.fdtd.lumped`, the source drives the current that its poles make of V_s, and I = Y (V_s - V).
+ For a port of one edge |S11| = 1 holds for the
 scheme itself wherever there is no loss. With more edges V is the mean over the columns, and what the
 resistors take from currents that circulate between the edges counts as loss: it falls with (port size / wavelength)^2.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from elec.fdtd.edge_box import EdgeBox
+from elec.fdtd.lumped import Circuit
 from elec.fdtd.media import Media
 from elec.fdtd.probes import Probes
 from elec.fdtd.sources import Source, dual_areas
-from elec.grid import AXES, Grid
-from mindsci import tree
+from elec.fdtd.waveforms import Samples
+from elec.grid import Grid
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 
@@ -59,86 +61,62 @@ class VoltagePort(Tree):
     waveform: Any
     amplitude: float = 1.0
     """[V]"""
+    inductance: float | None = None
+    """in series [H]"""
+    capacitance: float | None = None
+    """in series [F]"""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.resistance) and self.resistance > 0):
             raise InputError(f"the port's resistance of {self.resistance:g} ohm must be positive; 50 ohm is usual")
-        if self.start[self.axis] == self.stop[self.axis]:
-            raise InputError(
-                f"the port has no extent along its direction {AXES[self.axis]}: start and stop are both at "
-                f"{self.start[self.axis] * 1e3:g} mm; let it span the gap between two conductors"
-            )
+        _ = self.box  # checks it
+
+    @property
+    def box(self) -> EdgeBox:
+        return EdgeBox(start=self.start, stop=self.stop, axis=self.axis, what="port")
+
+    @property
+    def circuit(self) -> Circuit:
+        """What lies in series with the source."""
+        return Circuit(resistance=self.resistance, inductance=self.inductance, capacitance=self.capacitance)
 
     def nodes(self, grid: Grid) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """Returns the lowest and highest node of the box. Raises InputError outside the grid or off its lines."""
-        low, high = [], []
-        for axis, name in enumerate(AXES):
-            ends = sorted((self.start[axis], self.stop[axis]))
-            line = grid.nodes(axis)
-            inside = grid.inner(axis)
-            inner = (float(line[inside[0]]), float(line[inside[-1]]))
-            slack = grid.on_node_tolerance(axis, 0)
-            for end in ends:
-                if not inner[0] - slack <= end <= inner[1] + slack:
-                    raise InputError(
-                        f"the port's corner at {name} = {end * 1e3:.6g} mm is outside the grid inside the absorbing "
-                        f"layers, {inner[0] * 1e3:.6g} to {inner[1] * 1e3:.6g} mm; move it or widen the margin"
-                    )
-            self._check_extent(grid, axis, ends)
-            first, last = (grid.node_index(axis, end, what="the port's corner") for end in ends)
-            low.append(first)
-            high.append(last)
-        return (low[0], low[1], low[2]), (high[0], high[1], high[2])
+        return self.box.nodes(grid)
 
-    def _check_extent(self, grid: Grid, axis: int, ends: Sequence[float]) -> None:
-        """A port that lies between two neighbouring lines would have no edge and stay silent."""
-        line = grid.nodes(axis)
-        index = min(int((line <= ends[0]).sum()) - 1, line.numel() - 2)
-        cell = float(line[index + 1] - line[index])
-        extent = ends[1] - ends[0]
-        if 0.0 < extent < cell * (1.0 - 1e-3):
-            raise InputError(
-                f"the port is smaller than a cell along {AXES[axis]}: {extent * 1e3:.4g} mm against "
-                f"{cell * 1e3:.4g} mm; use cells of at most {extent * 1e3:.4g} mm there"
-            )
+    def place(
+        self, grid: Grid, media: Media, *, dt: float | None = None, n_steps: int | None = None
+    ) -> tuple[Media, Source, Probes]:
+        """Returns the media with the port's impedance, its source, and the probe of its voltage [V].
 
-    def place(self, grid: Grid, media: Media) -> tuple[Media, Source, Probes]:
-        """Returns the media with the port's resistors, its source, and the probe of its voltage [V].
-
-        Raises InputError where metal shorts the port.
+        A port with an inductor or a capacitor needs the time step [s] and the steps of the run. Raises InputError where
+        metal shorts the port.
         """
-        edges, shares, lengths = self._edges(grid)
-        index = tuple(edges.unbind(1))
-        if bool(media.metal.cpu()[index].any()):
-            count = int(media.metal.cpu()[index].sum())
-            raise InputError(
-                f"the port is shorted: {count} of its {len(edges)} edges lie in or on metal; "
-                "place it in the gap between the conductors"
-            )
-        total = (shares * lengths).sum()  # the length of one column: the shares of each layer add up to one
-        resistance = self.resistance * (lengths / total) / shares
+        edges, shares, lengths = self.box.open_edges(grid, media.metal)
         areas = dual_areas(grid, self.axis, edges[:, 1:])
-        conductivity = media.conductivity.clone()
-        added = (lengths / (resistance * areas)).to(conductivity)
-        conductivity = conductivity.index_put(_on(index, conductivity), added, accumulate=True)
-        volts = self.amplitude * lengths / total
-        source = Source(places=edges, amplitude=-volts / (resistance * areas), waveform=self.waveform)
-        probe = Probes(edges=edges, weights=(shares * lengths)[None])
-        return tree.replace(media, conductivity=conductivity), source, probe
+        media = self.circuit.on_edges(media, edges, shares * lengths.new_tensor(self._length(shares, lengths)) / areas)
+        if self._resistive:
+            signal, scale = self.waveform, self.amplitude / self.resistance
+        else:
+            signal, scale = self._filtered(dt, n_steps), 1.0
+        source = Source(places=edges, amplitude=-scale * shares / areas, waveform=signal)
+        return media, source, Probes(edges=edges, weights=(shares * lengths)[None])
 
-    def _edges(self, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the edges of the box, the share of each one's column, and their lengths [m]."""
-        low, high = self.nodes(grid)
-        places = [range(low[axis], high[axis] + (axis != self.axis)) for axis in range(3)]
-        nodes = torch.tensor(list(itertools.product(*places)))
-        shares = torch.ones(len(nodes), dtype=torch.float64)
-        for axis in range(3):
-            if axis != self.axis:
-                width = _inner_widths(grid.nodes(axis).to(torch.float64).cpu()[low[axis] : high[axis] + 1])
-                shares = shares * (width / width.sum())[nodes[:, axis] - low[axis]]
-        lengths = grid.spacing(self.axis).to(torch.float64).cpu()[nodes[:, self.axis]]
-        component = torch.full((len(nodes), 1), self.axis)
-        return torch.cat([component, nodes], dim=1), shares, lengths
+    @staticmethod
+    def _length(shares: Tensor, lengths: Tensor) -> float:
+        """The length of one column: the shares of each layer add up to one."""
+        return float((shares * lengths).sum())
+
+    @property
+    def _resistive(self) -> bool:
+        return self.inductance is None and self.capacitance is None
+
+    def _filtered(self, dt: float | None, n_steps: int | None) -> Samples:
+        """The current that the open-circuit voltage alone would drive, as the scheme's own poles have it."""
+        if dt is None or n_steps is None:
+            raise InputError("a port with an inductor or a capacitor needs dt and n_steps when it is placed")
+        volts = self.amplitude * self.waveform(dt * torch.arange(n_steps + 1, dtype=torch.float64))
+        return Samples(values=self.circuit.current(volts, dt), dt=dt, start=0.5 * dt)
 
     def voltage(self, record: Float[Tensor, "samples"]) -> Float[Tensor, "samples"]:
         """Returns the voltage [V] at the middle of each step from the recorded one at its end."""
@@ -147,7 +125,10 @@ class VoltagePort(Tree):
 
     def source_voltage(self, n_samples: int, dt: float) -> Float[Tensor, "samples"]:
         """Returns the open-circuit voltage [V] at the middle of each step."""
-        return self.amplitude * self.waveform((torch.arange(n_samples, dtype=torch.float64) + 0.5) * dt)
+        step = torch.arange(n_samples, dtype=torch.float64)
+        if self._resistive:
+            return self.amplitude * self.waveform((step + 0.5) * dt)
+        return 0.5 * self.amplitude * (self.waveform(step * dt) + self.waveform((step + 1.0) * dt))
 
     def source_spectrum(self, n_samples: int, dt: float, frequencies: Float[Tensor, "f"]) -> Complex[Tensor, "f"]:
         """Returns the Fourier integral of the open-circuit voltage [V s]."""
@@ -157,8 +138,14 @@ class VoltagePort(Tree):
         self, record: Float[Tensor, "samples"], dt: float, frequencies: Float[Tensor, "f"]
     ) -> Complex[Tensor, "f"]:
         """Returns S11 against the port's own resistance at the frequencies [Hz]; differentiable in the record."""
-        voltage = self.voltage(record.to(torch.float64))
-        return 2.0 * spectrum(voltage, dt, frequencies) / self.source_spectrum(len(record), dt, frequencies) - 1.0
+        voltage = spectrum(self.voltage(record.to(torch.float64)), dt, frequencies)
+        source = self.source_spectrum(len(record), dt, frequencies)
+        if self._resistive:
+            return 2.0 * voltage / source - 1.0
+        # What flows through the impedance, at the s that a step makes of j omega.
+        s = 2j / dt * torch.tan(math.pi * dt * torch.as_tensor(frequencies, dtype=torch.float64))
+        dropped = self.resistance * self.circuit.admittance(s) * (source - voltage)
+        return (voltage - dropped) / (voltage + dropped)
 
 
 def spectrum(signal: Float[Tensor, "samples"], dt: float, frequencies: Float[Tensor, "f"]) -> Complex[Tensor, "f"]:
@@ -167,15 +154,3 @@ def spectrum(signal: Float[Tensor, "samples"], dt: float, frequencies: Float[Ten
     angle = 2.0 * math.pi * frequencies.to(torch.float64)[:, None] * t
     signal = signal.to(torch.float64)
     return dt * torch.complex(angle.cos() @ signal, -(angle.sin() @ signal))
-
-
-def _inner_widths(nodes: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-    """Returns the width around each node that lies between the first and the last; 1 where there is one node."""
-    if nodes.numel() == 1:
-        return torch.ones(1, dtype=torch.float64)
-    middle = 0.5 * (nodes[1:] + nodes[:-1])
-    return torch.cat([nodes[:1], middle, nodes[-1:]]).diff()
-
-
-def _on(index: tuple[Tensor, ...], target: Tensor) -> tuple[Tensor, ...]:
-    return tuple(part.to(target.device) for part in index)
