@@ -87,14 +87,15 @@ class Scene(Tree):
                 raise InputError(f"two parts are named '{name}'; give each its own name")
         for part in self.parts:
             material = self.material(part)
-            if part.kind == "sheet" and material.kind not in ("pec", "sheet"):
+            if material.surface is not None:
+                raise InputError(
+                    f"part '{part.name}' is of '{material.name}', known by its surface: parts of kind \"sheet\" and "
+                    '"conductor" do not reach the media yet; use "pec", or a solid with a conductivity'
+                )
+            if part.kind == "sheet" and material.kind != "pec":
                 raise InputError(
                     f"sheet '{part.name}' is of '{material.name}': a sheet has no thickness, so it can only be perfect "
-                    'metal or a material of kind "sheet"; set material = "pec", or give the part as a solid'
-                )
-            if part.kind == "solid" and material.kind == "sheet":
-                raise InputError(
-                    f"solid '{part.name}' is of '{material.name}', which has no thickness; give the part as a sheet"
+                    'metal; set material = "pec", or give the part as a solid'
                 )
         if find_material(self.background, self.materials).kind != "dielectric":
             raise InputError("the background cannot be metal; use 'vacuum' or a dielectric")

@@ -160,3 +160,10 @@ def test_tables_of_n_and_k_and_csv(tmp_path):
     (tmp_path / "bad.yml").write_text("DATA:\n  - type: tabulated nk\n    data: |\n        1.0 two 3\n")
     with pytest.raises(InputError, match="two 3' is not a row of numbers"):
         read_optical_constants(tmp_path / "bad.yml")
+
+
+def test_a_scene_refuses_surfaces_that_the_media_would_lose():
+    sheet = MaterialTable(kind="sheet", sheet_resistance="100 ohm").material("film")
+    body = Body(name="b", solid=box((0, 0, 0), (1, 1, 1)), material="film")
+    with pytest.raises(InputError, match="do not reach the media yet"):
+        Scene(parts=(body,), materials={"film": sheet})
