@@ -70,7 +70,8 @@ def minimum_lengths(pattern: Bool[Tensor, "n m"], cell: float) -> Lengths:
     """Returns the widths of the narrowest solid part and the narrowest gap of a plane pattern of square cells [m].
 
     A width is the diameter of the largest disc with which the pattern can be painted: opened by it, the pattern loses
-    no more than cells at its own border, which the corners of cells cost. Beyond its frame it continues as it is there.
+    no more than cells at its own border, which the corners of cells cost: a width that
+    changes along a part is known to a cell. Beyond its frame the pattern continues as it is there.
     """
     solid = pattern.detach().cpu().numpy().astype(bool)
     if solid.ndim != 2:
