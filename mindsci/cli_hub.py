@@ -106,7 +106,8 @@ def _print_rows(kind: str, rows: list[dict[str, Any]], as_json: bool) -> None:
 
     table = Table(box=None, header_style="bold")
     for column in rows[0]:
-        table.add_column(column, overflow="fold")
+        # A name that is folded cannot be copied.
+        table.add_column(column, overflow="fold", no_wrap=column == next(iter(rows[0])))
     for row in rows:
         table.add_row(*(escape(f"{value:,}" if isinstance(value, int) else value) for value in row.values()))
     Console().print(table)
