@@ -1,6 +1,6 @@
 """What is read from a run: power, far fields, cross-sections, resonances, absorption in tissue."""
 
-from elec.observables.absorption import absorbed_power, per_unit, point_rate, unfolded, whole_body_rate
+from elec.observables.absorption import absorbed_power, cell_power, per_unit, point_rate, unfolded, whole_body_rate
 from elec.observables.beam import great_circle, half_power_width, plot_cuts, plot_pattern
 from elec.observables.cross_section import incident_density, radar_cross_section, scattering_cross_section
 from elec.observables.decay import field_energy, record_level, run_until_decayed
@@ -20,6 +20,7 @@ __all__ = [
     "Sphere",
     "Surface",
     "absorbed_power",
+    "cell_power",
     "centred_surface",
     "continued",
     "cube_average",

@@ -15,37 +15,102 @@ from elec.fdtd.probes import Box
 from elec.grid import Grid
 from mindsci.errors import InputError
 
+# Of the power on the edges, as much may lie where the cells given do not conduct: rounding of the filled fractions.
+LOST_ALLOWED = 1e-3
 
-def cell_field_squared(electric: Complex[Tensor, "f 3 bx by bz"]) -> Float[Tensor, "f cx cy cz"]:
-    """Returns |E|^2 at the middle of each cell of a box, every component the mean of its four edges [Iec2017]."""
-    total: Tensor | float = 0.0
-    for component in range(3):
-        part = electric[:, component]
-        for axis in range(3):
-            size = part.shape[axis + 1]
-            before = part.narrow(axis + 1, 0, size - 1)
-            part = before if axis == component else 0.5 * (before + part.narrow(axis + 1, 1, size - 1))
-        total = total + part.real**2 + part.imag**2
-    return torch.as_tensor(total)
+
+def edge_power(media: Media, box: Box, electric: Complex[Tensor, "f 3 bx by bz"]) -> list[Tensor]:
+    """Returns the power density sigma |E|^2 / 2 [W s^2/m^3] on the edges of the cells of a box, for each component.
+
+    The conductivities are the scheme's own, so that times the edges' volumes it is the power that the run lost.
+    """
+    conductivity = box.cut(media.conductivity)
+    density = 0.5 * conductivity * (electric.real**2 + electric.imag**2)
+    return [density[:, axis].narrow(axis + 1, 0, density.shape[axis + 2] - 1) for axis in range(3)]
+
+
+def cell_volumes(grid: Grid, box: Box) -> Float[Tensor, "cx cy cz"]:
+    """Returns the volumes of the cells between the nodes of a box [m^3]."""
+    x, y, z = (grid.spacing(axis)[box.low[axis] : box.high[axis] - 1].to(torch.float64) for axis in range(3))
+    return x[:, None, None] * y[:, None] * z
+
+
+def _around_edges(cells: Float[Tensor, "*n cx cy cz"], axis: int) -> Tensor:
+    """Sums over the four cells around each edge along an axis."""
+    for other in range(3):
+        if other != axis:
+            dim = cells.ndim - 3 + other
+            none = torch.zeros_like(cells.narrow(dim, 0, 1))
+            cells = torch.cat([none, cells], dim) + torch.cat([cells, none], dim)
+    return cells
+
+
+def _around_cells(edges: Float[Tensor, "*n ex ey ez"], axis: int) -> Tensor:
+    """Sums over the four edges along an axis of each cell."""
+    for other in range(3):
+        if other != axis:
+            dim = edges.ndim - 3 + other
+            size = edges.shape[dim] - 1
+            edges = edges.narrow(dim, 0, size) + edges.narrow(dim, 1, size)
+    return edges
+
+
+def cell_power(
+    grid: Grid,
+    media: Media,
+    box: Box,
+    electric: Complex[Tensor, "f 3 bx by bz"],
+    conductivity: Float[Tensor, "cx cy cz"],
+) -> Float[Tensor, "f cx cy cz"]:
+    """Returns the power lost in each cell of a box [W s^2]: the edges' sigma |E|^2 / 2, shared out.
+
+    The power of an edge is shared among the cells around it by conductivity [S/m] times volume. Cells at a surface
+    hold the mean over their volume (`Scene.cell_materials`). So the sum over cells is the sum over edges, and the
+    large normal field on edges in air beside a surface counts for nothing. Raises InputError where edges lose power
+    and no cell beside them conducts.
+    """
+    volume = cell_volumes(grid, box).to(conductivity.device)
+    if conductivity.shape != volume.shape:
+        raise InputError(
+            f"conductivity {list(conductivity.shape)} must be that of the {list(volume.shape)} cells between the "
+            "nodes of the monitor's box"
+        )
+    shares: Tensor | float = 0.0
+    lost, whole = 0.0, 0.0
+    for axis, density in enumerate(edge_power(media, box, electric)):
+        power = 0.25 * density * _around_edges(volume, axis)
+        weight = _around_edges(conductivity * volume, axis)
+        held = weight > 0
+        whole += float(power.detach().sum())
+        lost += float(torch.where(held, 0.0, power.detach()).sum())
+        shares = shares + _around_cells(torch.where(held, power / torch.where(held, weight, 1.0), 0.0), axis)
+    if lost > LOST_ALLOWED * whole:
+        raise InputError(
+            f"{100.0 * lost / whole:.2g} % of the power is on edges beside which no cell conducts, at most "
+            f"{100.0 * LOST_ALLOWED:g} % may be; give the mean conductivity of each cell (Scene.cell_materials)"
+        )
+    return conductivity * volume * shares
 
 
 def point_rate(
+    grid: Grid,
+    media: Media,
+    box: Box,
     electric: Complex[Tensor, "f 3 bx by bz"],
     conductivity: Float[Tensor, "cx cy cz"],
     density: Float[Tensor, "cx cy cz"],
 ) -> Float[Tensor, "f cx cy cz"]:
-    """Returns sigma |E|^2 / (2 rho) in each cell of a box [W s^2/kg]; zero where there is no tissue (rho = 0).
+    """Returns the power lost in each cell of a box over its mass [W s^2/kg]; zero where there is no tissue (rho = 0).
 
-    conductivity [S/m] and density [kg/m^3] are those of the cells between the box's nodes. Differentiable.
+    conductivity [S/m] and density [kg/m^3] are means over the cells between the box's nodes. Differentiable.
     """
-    squared = cell_field_squared(electric)
-    if conductivity.shape != squared.shape[1:] or density.shape != squared.shape[1:]:
-        raise InputError(
-            f"conductivity {list(conductivity.shape)} and density {list(density.shape)} must be those of the "
-            f"{list(squared.shape[1:])} cells between the nodes of the monitor's box"
-        )
+    power = cell_power(grid, media, box, electric, conductivity)
+    if density.shape != power.shape[1:]:
+        raise InputError(f"density {list(density.shape)} must be that of the {list(power.shape[1:])} cells of the box")
     tissue = density > 0
-    return torch.where(tissue, 0.5 * conductivity * squared / torch.where(tissue, density, 1.0), 0.0)
+    return torch.where(
+        tissue, power / torch.where(tissue, density * cell_volumes(grid, box).to(density.device), 1.0), 0.0
+    )
 
 
 def absorbed_power(

@@ -61,11 +61,13 @@ def exposed(cell: float, duration: float = 13e-9) -> Exposed:
     run = illuminate(case, media, pulse, [FREQUENCY], math.ceil(duration / dt), dt, (box,), highest=2e9)
     density = incident_density(run.incident, VACUUM_IMPEDANCE)
     x, y, z = (case.grid.nodes(axis)[box.low[axis] : box.high[axis]] for axis in range(3))
-    middles = [0.5 * (line[1:] + line[:-1]) for line in (x, y, z)]
-    inside = middles[0][:, None, None] ** 2 + middles[1][:, None] ** 2 + middles[2] ** 2 < RADIUS**2
-    mass = DENSITY * inside.to(torch.float64)
-    rate = per_unit(point_rate(run.spectra[0], CONDUCTIVITY * inside.to(torch.float64), mass), density)
-    power = 4.0 * absorbed_power(case.grid, media, box, run.spectra[0].to(torch.complex128), mirrors=(0, 1)) / density
+    cells = case.scene.cell_materials(case.grid).conductivity
+    for axis in range(3):
+        cells = cells.narrow(axis, box.low[axis], box.high[axis] - 1 - box.low[axis])
+    mass = DENSITY * cells / CONDUCTIVITY
+    spectra = run.spectra[0].to(torch.complex128)
+    rate = per_unit(point_rate(case.grid, media, box, spectra, cells, mass), density)
+    power = 4.0 * absorbed_power(case.grid, media, box, spectra, mirrors=(0, 1)) / density
     return Exposed(case=case, rate=rate[0], density=mass, power=float(power), nodes=(x, y, z))
 
 

@@ -3,6 +3,10 @@
 Set-up: a block of tissue of 1000 kg/m^3 in air, rate exp(-z / d) inside. Inside the block the average over a cube of
 side L about depth z is exp(-z / d) sinh(L / 2d) / (L / 2d); 1 g is a cube of 10 mm. Cells hold their exact means, so
 that what is left is the cube's ends within a cell, second order: h^2 / (8 d L) at most.
+
+Rates at a point come from the power on edges, sigma |E|^2 / 2 times the edge's volume, shared among the cells around
+it. Sharing only regroups a sum, so power is kept to rounding; in a block on the nodes of an uneven grid an edge's
+conductivity is the mean over the cells around it, so a uniform field gives the uniform rate to rounding in every cell.
 """
 
 from __future__ import annotations
@@ -12,6 +16,12 @@ import math
 import pytest
 import torch
 
+from elec.fdtd import uniform_media
+from elec.fdtd.media import Media, padded
+from elec.fdtd.probes import Box
+from elec.geometry.scene import edge_average
+from elec.grid import Grid
+from elec.observables.absorption import absorbed_power, cell_power, point_rate
 from elec.observables.mass_average import cube_average, mass_average
 from mindsci.errors import InputError
 
@@ -26,6 +36,45 @@ def block(cell: float) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, 
     density = 1000.0 * (inside[:, None, None] & inside[:, None] & inside)
     mean = DEPTH / cell * (torch.exp(-line[:-1] / DEPTH) - torch.exp(-line[1:] / DEPTH))
     return mean.expand(density.shape) * (density > 0), density, (line, line.clone(), line.clone())
+
+
+BOX = Box(low=(1, 1, 1), high=(8, 9, 8))
+
+
+def uneven_block() -> tuple[Grid, Media, torch.Tensor]:
+    """Two tissues side by side in air on uneven cells, the media, and the conductivity of the box's cells."""
+    steps = 1e-3 * (1.0 + 0.3 * torch.sin(torch.arange(9, dtype=torch.float64)))
+    line = torch.cat([torch.zeros(1, dtype=torch.float64), steps.cumsum(0)])
+    grid = Grid(x=line, y=1.2 * line, z=0.8 * line)
+    cells = torch.zeros(9, 9, 9, dtype=torch.float64)
+    cells[3:6, 3:5, 2:6], cells[3:6, 5:7, 2:6] = 0.9, 0.4
+    conductivity = padded(edge_average(cells, grid), (10, 10, 10), value=0.0)
+    return grid, uniform_media(grid, conductivity=conductivity), cells[1:7, 1:8, 1:7]
+
+
+def test_the_power_in_the_cells_is_that_on_the_edges() -> None:
+    grid, media, cells = uneven_block()
+    generator = torch.Generator().manual_seed(1)
+    field = torch.randn(2, *BOX.shape, dtype=torch.complex128, generator=generator)
+    power = cell_power(grid, media, BOX, field, cells)
+    assert torch.allclose(power.sum(dim=(1, 2, 3)), absorbed_power(grid, media, BOX, field), rtol=1e-12)
+    assert bool((power[:, cells == 0] == 0).all())
+
+
+def test_a_uniform_field_gives_the_uniform_rate_up_to_the_faces() -> None:
+    """The field on edges that touch no tissue is a thousand times larger: it must not count."""
+    grid, media, cells = uneven_block()
+    field = torch.tensor([1.0, 2.0j, -1.0 + 1.0j], dtype=torch.complex128).reshape(1, 3, 1, 1, 1).expand(1, *BOX.shape)
+    field = torch.where(BOX.cut(media.conductivity) > 0, field, 1e3 * field)
+    rate = point_rate(grid, media, BOX, field, cells, 1000.0 * (cells > 0))
+    assert torch.allclose(rate[0], 0.5 * cells * 7.0 / 1000.0, rtol=1e-12, atol=0.0)
+
+
+def test_power_where_no_cell_conducts_is_refused() -> None:
+    grid, media, cells = uneven_block()
+    field = torch.ones(1, *BOX.shape, dtype=torch.complex128)
+    with pytest.raises(InputError, match="no cell conducts"):
+        cell_power(grid, media, BOX, field, cells * (torch.arange(6) < 3)[:, None, None])
 
 
 def test_a_gram_inside_is_the_cube_of_ten_millimetres() -> None:
