@@ -137,7 +137,7 @@ def fdtd_scaling(precision: str = "float32", engine: str = "auto", largest: int 
             rows.append(_scaling_row(size, steps, PRECISIONS[precision], engine))
     for steps in (1, 10, 100, 1000):
         rows.append(_scaling_row(100, steps, PRECISIONS[precision], engine))
-    return Report(name="fdtd_scaling", rows=rows)
+    return Report(name="fdtd-scaling", rows=rows)
 
 
 def _scaling_row(size: int, steps: int, dtype: torch.dtype, engine: str) -> Row:

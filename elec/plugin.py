@@ -9,7 +9,7 @@ plugin = Plugin(
     benchmarks={
         "fdtd": "elec.bench:fdtd",
         "fdtd-gradient": "elec.bench_gradient:fdtd_gradient",
-        "fdtd_scaling": "elec.bench:fdtd_scaling",
+        "fdtd-scaling": "elec.bench:fdtd_scaling",
         "geometry": "elec.bench_geometry:geometry",
     },
     readers={"mindelec_scattering": "elec.design.mindelec:read"},
