@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -210,6 +211,12 @@ def _write_far_field(
             names = "theta [deg]," + ",".join(f"directivity at phi {angle:g} deg [dBi]" for angle in pattern.phi)
             table = np.column_stack([pattern.theta, *pattern.cuts])
             np.savetxt(path, table, fmt="%.6g", delimiter=",", header=names, comments="")
+        if math.isnan(pattern.efficiency):
+            run.log(
+                f"warning: no gain at {pattern.frequency / 1e9:.4g} GHz: the radiated power does not fit what the "
+                "ports accept; a port beside a mirror is fed once for each of its images, and a run cut short tells "
+                "too little"
+            )
         at = f"at {pattern.frequency / 1e9:.4g} GHz{of}"
         figures |= {
             f"directivity {at} [dBi]": pattern.directivity,

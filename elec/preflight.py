@@ -19,6 +19,7 @@ from elec.grid import AXES, BYTES_PER_CELL, Grid
 from elec.materials import find_material
 from elec.mesh.automatic import Mesh
 from elec.mesh.features import Face, mesh_of, metal_faces, refractive_index, rims
+from mindsci import tree
 from mindsci.tree import Tree
 from mindsci.units import SPEED_OF_LIGHT
 
@@ -250,7 +251,7 @@ def measured_rate(engine: str, dtype: torch.dtype, device: torch.device | str) -
     """Returns the cells that one second advances, from a short run of a small box with absorbing layers."""
     nodes = torch.linspace(0.0, 1.0, RATE_SIZE + 1, dtype=torch.float64)
     grid = Grid(x=nodes, y=nodes, z=nodes, absorber_cells=8)
-    media = uniform_media(grid, dtype=dtype)
+    media = tree.to(uniform_media(grid, dtype=dtype), device=device)
     source = dipole(grid, 2, (RATE_SIZE // 2,) * 3, GaussianDerivative(frequency_max=1e9))
     step = yee_step(grid, media, absorber=absorbing_layers(grid), sources=[source], engine=engine)
     dt = 0.9 * grid.courant_limit()

@@ -161,7 +161,9 @@ class Run:
         if not self.is_writer:
             return
         with self.writing("results.json") as temporary:
-            temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+            # JSON has no word for what is not a number.
+            known = {name: None if value != value else value for name, value in values.items()}
+            temporary.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
         if not self.quiet:
             for name, value in values.items():
                 print(f"  {name}: {value:.6g}" if isinstance(value, float) else f"  {name}: {value}")

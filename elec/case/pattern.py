@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CUTS = (0.0, 90.0)
 """Azimuths of the cuts [deg]."""
+# Rounding, and what a run that is cut off leaves out, may exceed one by this much.
+LARGEST_EFFICIENCY = 1.05
 LEAST_RINGS = 24
 
 
@@ -72,13 +74,17 @@ def patterns(case: AntennaCase, model: Model, column: Column, driven: int) -> li
     found = []
     for i, frequency in enumerate(wanted):
         peak = max(float(everywhere[i].max()), float(cuts[i].max()))
+        # A port that a mirror doubles feeds more than its own waves tell: no gain is better than one of 3 dB too much.
         efficiency = float(radiated[i] / accepted[i])
+        told = 0.0 < efficiency <= LARGEST_EFFICIENCY
+        efficiency = efficiency if told else math.nan
+        realised = float(radiated[i] / incident[i]) if told else math.nan
         found.append(
             Pattern(
                 frequency=frequency,
                 directivity=_decibels(peak),
                 gain=_decibels(peak * efficiency),
-                realised_gain=_decibels(peak * float(radiated[i] / incident[i])),
+                realised_gain=_decibels(peak * realised),
                 efficiency=efficiency,
                 theta=theta.numpy(),
                 phi=CUTS,
@@ -89,4 +95,4 @@ def patterns(case: AntennaCase, model: Model, column: Column, driven: int) -> li
 
 
 def _decibels(power: float) -> float:
-    return 10.0 * math.log10(max(power, 1e-12))
+    return 10.0 * math.log10(max(power, 1e-12)) if math.isfinite(power) else math.nan

@@ -45,12 +45,14 @@ class Mixture(Tree):
 
 
 def mixture(void: Material, solid: Material, *, damping: float = 0.0) -> Mixture:
-    """Returns the mixture of two isotropic materials; damping [S/m]. Raises InputError for metal and magnetic ones."""
+    """Returns the mixture of two isotropic materials; damping [S/m]. Raises InputError for others."""
     for material in (void, solid):
-        if material.is_metal or material.relative_permeability != 1.0:
+        plain = not material.poles and material.surface is None
+        numbers = (material.relative_permittivity, material.relative_permeability, material.conductivity)
+        if material.is_metal or not plain or any(isinstance(number, tuple) for number in numbers) or numbers[1] != 1.0:
             raise InputError(
-                f"material '{material.name}' cannot be mixed by density: give two dielectrics, or design a metal shape "
-                "through the parameters of its solids"
+                f"material '{material.name}' cannot be mixed by density: give two isotropic dielectrics without "
+                "dispersion, or design a metal shape through the parameters of its solids"
             )
     (e0, e1), (s0, s1) = (
         (float(getattr(void, name)), float(getattr(solid, name))) for name in ("relative_permittivity", "conductivity")

@@ -46,6 +46,8 @@ class Record:
         gradient: ndarray | None = None,
     ) -> None:
         """Keeps an evaluation: its value, its parameters where they are the best, its gradient where one is given."""
+        if self.best is None and not math.isfinite(value):
+            raise InputError(f"the objective is {value} at the start; begin where it is a finite number")
         if flat is not None and gradient is not None:
             with writing(self._file(len(self.values))) as temporary:
                 np.savez(temporary, value=value, parameters=flat, gradient=gradient)

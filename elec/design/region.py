@@ -56,6 +56,10 @@ class Region(Tree):
         for mask in (self.solid, self.void):
             if mask is not None and tuple(mask.shape) != self.cells:
                 raise InputError(f"a mask of shape {list(mask.shape)} for a design of {list(self.cells)} cells")
+            if mask is not None and any(bool((mask != mask.narrow(axis, 0, 1)).any()) for axis in self.uniform):
+                raise InputError(
+                    f"a mask changes along an axis of {list(self.uniform)}, along which the design is uniform"
+                )
         if self.solid is not None and self.void is not None and bool((self.solid & self.void).any()):
             raise InputError("some cells are fixed as solid and as void; give each one of them")
 

@@ -61,7 +61,7 @@ def cannot(step: YeeStep, fields: Fields) -> str | None:
         if any(leaf.requires_grad for leaf in leaves):
             return "it gives no gradients of the fields that a run begins with"
         if any(bool(leaf.any()) for leaf in leaves):
-            return "it begins with fields at rest"
+            return "it needs fields that begin at rest"
     along = along_axes(step, 1.0)
     for source in step.ampere.sources:
         wanted = source.amplitude.requires_grad or tree.parameters(source.waveform)
@@ -113,8 +113,10 @@ def differentiable_advance(
 
 class _Adjoint(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, run: Run, *_: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, run: Run, *inputs: Tensor) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
+        # Kept for autograd alone: it refuses a backward pass after one of them was changed in place.
+        ctx.save_for_backward(*inputs)
         ctx.run = run
         return tuple(tree.leaves(run.forward()))
 
@@ -122,6 +124,7 @@ class _Adjoint(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         run: Run = ctx.run
+        _ = ctx.saved_tensors  # raises where an input was changed in place since the forward pass
         electric, magnetic, *others, records, spectra = gradients
         if any(one is not None and bool(one.any()) for one in (electric, magnetic, *others)):
             raise InputError(

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from elec.fdtd.media import Media
+from elec.fdtd.poles import Poles
 from elec.grid import Grid
 from mindsci import tree
 from mindsci.errors import InputError
@@ -92,6 +93,8 @@ class ThinWire(Tree):
         return tree.replace(
             media,
             permittivity=media.permittivity * permittivity,
+            conductivity=media.conductivity * permittivity,
+            poles=_scaled(media.poles, permittivity),
             permeability=media.permeability * torch.maximum(permeability, needed),
             metal=metal,
         )
@@ -199,12 +202,22 @@ def end_shares(first: float, second: float, along: float) -> tuple[float, float,
     free = np.flatnonzero(~metal)
     right = -np.asarray(matrix[free][:, np.flatnonzero(metal)].sum(axis=1)).ravel()
     potential = np.ones(n**3)
-    potential[free], _ = cg(matrix[free][:, free], right, rtol=1e-8)
+    potential[free], failed = cg(matrix[free][:, free], right, rtol=1e-8)
+    if failed:
+        raise RuntimeError("the potential around the end of a wire did not converge")
     potential = potential.reshape(n, n, n)
     neighbours = ((middle + 1, middle, middle), (middle, middle + 1, middle), (middle, middle, middle + 1))
     flux = [g * (1.0 - float(potential[place])) for g, place in zip(conductance, neighbours, strict=True)]
     total = 2.0 * flux[0] + 2.0 * flux[1] + flux[2]
     return flux[0] / total, flux[1] / total, flux[2] / total
+
+
+def _scaled(poles: Poles | None, factor: Tensor) -> Poles | None:
+    """The poles of the medium around the wire: what multiplies its permittivity multiplies them too."""
+    if poles is None:
+        return None
+    here = factor[poles.index()]
+    return tree.replace(poles, jump=poles.jump * here, drive=poles.drive * here)
 
 
 def _needed(permittivity: Tensor, metal: Tensor) -> Tensor:

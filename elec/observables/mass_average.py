@@ -152,7 +152,7 @@ def _judged(sums: _Sums, low: Tensor, high: Tensor, mass: float) -> tuple[Tensor
             else:
                 last[:, axis] = low[:, axis] + SKIN * side[:, axis]
             filled = sums.within(first, last)[2]
-            valid = valid & (filled > 1e-6 * SKIN * side.prod(dim=1))
+            valid = valid & (filled > 1e-3 * SKIN * side.prod(dim=1))
     return power / held.clamp(min=1e-300), valid
 
 
