@@ -9,7 +9,6 @@ from torch import Tensor
 
 from elec.fdtd.poles import Poles
 from elec.fdtd.stretching import Along, stretched_series
-from elec.fields import Fields
 
 
 class PoleSums:
@@ -27,27 +26,27 @@ class PoleSums:
         weight: Tensor,
         along: Sequence[Along] | None,
         places: Tensor,
-        local: Tensor,
     ) -> None:
-        """places, and local: the edges of the terms, in the whole grid and in the box of the replayed steps."""
+        """places: the edges of the terms."""
         self.poles, self.terms, self.dt, self.weight = poles, terms, dt, weight
-        self.along, self.places, self.local = along, places, local
+        self.along, self.places = along, places
         self.step = [part.detach().cpu().to(torch.complex128)[terms] for part in poles.recursion(dt)]
         self.sums = torch.zeros(4, len(terms), dtype=torch.complex128)
         self.p = torch.zeros(len(terms), dtype=torch.complex128)
         self.adjoint: list[Tensor] = []
         self.stretches: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def add(self, adjoint: Tensor, electric: Tensor, begin: Fields | None) -> None:
-        """Takes a stretch of steps: u in the order of the adjoint run, E after each step in that of the forward run."""
+    def add(self, adjoint: Tensor, electric: Tensor, begin: tuple[Tensor, Tensor] | None) -> None:
+        """Takes a stretch of steps: u in the order of the adjoint run, E after each step in that of the forward run.
+
+        begin: E and the currents before the first step; None at rest.
+        """
         keep, after, before, _share = self.step
         u = adjoint.to(torch.float64).cpu()
         e = electric.to(torch.float64).cpu()
-        e = torch.cat([self._first(begin, e), e])
-        current = torch.zeros(len(self.terms), dtype=torch.complex128)
-        if begin is not None:
-            both = begin.polarization.to(torch.float64).cpu()
-            current = torch.complex(both[0], both[1])
+        at_rest = (e.new_zeros(len(self.terms)), torch.zeros(len(self.terms), dtype=torch.complex128))
+        before_first, current = begin if begin is not None else at_rest
+        e = torch.cat([before_first[None], e])
         currents = []
         for step in range(len(e) - 1):
             currents.append(current)
@@ -57,13 +56,6 @@ class PoleSums:
             self.stretches.append((e, torch.stack(currents), u))
             return
         self._products(e, torch.stack(currents), u)
-
-    def _first(self, begin: Fields | None, e: Tensor) -> Tensor:
-        return self.first_field(begin)[None] if begin is not None else e.new_zeros(1, e.shape[1])
-
-    def first_field(self, begin: Fields) -> Tensor:
-        component, i, j, k = self.local.unbind(1)
-        return begin.electric.cpu()[component, i, j, k].to(torch.float64)
 
     def _products(self, e: Tensor, currents: Tensor, u: Tensor) -> None:
         keep, _after, _before, share = self.step

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
@@ -53,6 +54,14 @@ class Samples:
     def move(self, first: int, last: int) -> None:
         """Gives the room to another stretch of steps, which may not be longer."""
         self.first, self.last = first, last
+
+    def within(self, corner: Sequence[int]) -> Samples:
+        """Returns the same room with the box named in the nodes of a part that begins at node `corner`."""
+        part = copy.copy(self)
+        part.low, part.high = (
+            tuple(a - b for a, b in zip(side, self.turn.axes(corner), strict=True)) for side in (self.low, self.high)
+        )
+        return part
 
     def hand_on(self) -> None:
         """Keeps the first magnetic sample for the stretch of steps before this one."""

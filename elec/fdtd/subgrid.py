@@ -139,6 +139,13 @@ def no_probes(places: Tensor | None = None) -> Probes:
     return Probes(edges=edges, weights=torch.zeros(0, len(edges), dtype=torch.float64))
 
 
+def terms_inside(poles: Poles | None, low: Sequence[int], high: Sequence[int]) -> Tensor:
+    """Returns which poles lie at the nodes low .. high - 1."""
+    if poles is None:
+        return torch.zeros(0, dtype=torch.int64)
+    return _inside(poles.edges.cpu(), low, [b - 1 for b in high]).nonzero()[:, 0]
+
+
 def _walls(walls: Walls, low: Sequence[int], high: Sequence[int], nodes: Sequence[int]) -> Walls:
     sides = []
     for axis in range(3):
