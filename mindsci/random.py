@@ -44,6 +44,11 @@ def uniform(like: Tensor, *, seed: int | Tensor, counter: int | Tensor, element:
     return _uniform(_mix(base + element)).to(like.dtype).expand(like.shape)
 
 
+def stream(seed: int, number: Tensor) -> Tensor:
+    """Returns the seed of each numbered stream of a seed: streams of neighbouring seeds or numbers share nothing."""
+    return _mix(_mix(_integers(seed, number)) ^ _mix(_integers(number, number) + _FIRST))
+
+
 def _integers(value: int | Tensor, like: Tensor) -> Tensor:
     return torch.as_tensor(value, dtype=torch.int64, device=like.device)
 

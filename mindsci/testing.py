@@ -269,6 +269,8 @@ def _expect_close(expected: Any, found: Any, relative: float, message: str) -> N
     for (key, one), other in zip(tree.named_leaves(expected), tree.leaves(found), strict=True):
         if not one.numel():
             continue
+        if not one.is_floating_point() and not one.is_complex():
+            one, other = one.double(), other.double()
         size = max(1.0, float(one.abs().max()))
         error = float((one.to(torch.complex128) - other.to(torch.complex128)).abs().max()) / size
         _expect(error <= relative, f"{message}: '{key}' is off by {error:.2g} of its size (limit {relative:.0e})")

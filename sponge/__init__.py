@@ -3,17 +3,28 @@
 Angstrom, femtosecond, electronvolt, dalton and kelvin throughout.
 """
 
-from sponge.neighbors import Pairs, all_pairs, neighbor_pairs
-from sponge.system import System, concatenate, create, from_ase, separate, to_ase
+from sponge.ase_atoms import from_ase, to_ase
+from sponge.batch import concatenate, replicate, select, separate
+from sponge.neighbors import Neighbors, NeighborSearch, all_pairs, displacements, neighbor_list
+from sponge.system import System, create
+from sponge.thermodynamics import degrees_of_freedom, kinetic_energy, pressure, temperature
 
 __all__ = [
-    "Pairs",
+    "NeighborSearch",
+    "Neighbors",
     "System",
     "all_pairs",
     "concatenate",
     "create",
+    "degrees_of_freedom",
+    "displacements",
     "from_ase",
-    "neighbor_pairs",
+    "kinetic_energy",
+    "neighbor_list",
+    "pressure",
+    "replicate",
+    "select",
     "separate",
+    "temperature",
     "to_ase",
 ]

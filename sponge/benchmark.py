@@ -8,13 +8,12 @@ from collections.abc import Callable
 
 import torch
 
-from mindsci import tree
 from mindsci.report import Report, Row
 from mindsci.solvers import rollout
+from sponge.batch import replicate
 from sponge.builders import from_smiles
 from sponge.dynamics import Forces, maxwell_boltzmann, velocity_verlet
 from sponge.potentials import SchNet
-from sponge.system import concatenate
 from sponge.threads import suited_threads
 
 
@@ -34,7 +33,7 @@ def schnet_forces(
     elements = sorted(set(single.atomic_numbers.tolist()))
     potential = SchNet(elements=elements, features=features, interactions=interactions, gaussians=gaussians)
     potential = potential.to(device=device, dtype=dtype).requires_grad_(False).eval()
-    system = tree.to(concatenate([single] * molecules), device=device)
+    system = replicate(single, molecules).to(device)
     forces = Forces.of(potential, system)
     with torch.no_grad(), suited_threads(system):
         system = forces(maxwell_boltzmann(system, temperature=300.0, seed=0))

@@ -13,10 +13,11 @@ from mindsci import tree
 from mindsci.errors import InputError
 from mindsci.runs import Run, chunks
 from mindsci.solvers import rollout
-from sponge import reporting, trajectory
+from sponge import reporting, restart, trajectory
+from sponge.ase_atoms import to_ase
 from sponge.dynamics import Forces, maxwell_boltzmann, minimise
 from sponge.potentials.potential import Potential
-from sponge.system import System, to_ase
+from sponge.system import System
 from sponge.threads import suited_threads
 from sponge.trajectory import Journal, Topology
 
@@ -30,12 +31,11 @@ SAVE_EVERY = 2.0
 """seconds between two restarts; when they are written does not change what is computed"""
 HOTTEST = 1e5
 """[K]; no condensed or gaseous molecular matter is that hot: the integration has blown up"""
-STATE = ("positions", "momenta", "forces", "energy", "masses", "cell")
 
 
 def simulate(case: MolecularDynamicsCase, run: Run, system: System, potential: Potential) -> None:
     """Runs the case in its folder; a run that is resumed goes on where its restart is."""
-    system = tree.to(system, device=run.device)
+    system = system.to(run.device)
     with suited_threads(system):
         Simulation(case, run, system, potential).finish()
 
@@ -55,12 +55,12 @@ class Simulation:
 
     def finish(self) -> None:
         """Does what remains of the case and writes its results."""
-        restart = self.run.load_restart()
-        if restart is not None and restart[1]["complete"]:
+        saved = self.run.load_restart()
+        if saved is not None and saved[1]["complete"]:
             self.run.log(f"'{self.run.folder}' is complete already; nothing is left to do")
             return
-        if restart is not None:
-            self._restore(*restart)
+        if saved is not None:
+            self._restore(*saved)
         else:
             self.journal.begin(0)
             self._relax()
@@ -76,15 +76,14 @@ class Simulation:
         self.journal.path.unlink()
 
     def _restore(self, tensors: dict[str, torch.Tensor], where: dict[str, Any]) -> None:
-        self.system = tree.replace(self.system, **{name: tensors[name].to(self.run.device) for name in STATE})
+        self.system = restart.restored(self.system, tensors, self.forces)
         self.stage, self.done, self.n_frames = where["stage"], where["done"], where["frames"]
         self.journal.begin(self.n_frames)
         self.run.log(f"continuing at step {self.done} of stage {self.stage}, with {self.n_frames} frames kept")
 
     def _save(self, *, complete: bool = False) -> None:
-        state = {name: getattr(self.system, name) for name in STATE}
         where = {"stage": self.stage, "done": self.done, "frames": self.n_frames, "complete": complete}
-        self.run.save_restart(state, where)
+        self.run.save_restart(restart.kept(self.system), where)
         self._saved = time.monotonic()
 
     def _relax(self) -> None:

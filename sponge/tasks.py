@@ -17,7 +17,7 @@ from mindsci.runs import Run
 from mindsci.train import Batches, Task, TrainingCase
 from mindsci.tree import Tree
 from sponge.data.frames import Frames, Splits
-from sponge.neighbors import Pairs, all_pairs
+from sponge.neighbors import Neighbors, all_pairs
 from sponge.potentials.potential import Potential, energy_and_forces
 from sponge.system import System, create
 
@@ -26,7 +26,7 @@ class LabelledBatch(Tree):
     """Systems with the energies [eV] and forces [eV/angstrom] that a potential should give them."""
 
     system: System
-    pairs: Pairs
+    neighbors: Neighbors
     energy: Float[Tensor, " systems"]
     """less the task's offset: a trainer may round it to float32, which would blur a total of thousands of eV"""
     forces: Float[Tensor, "atoms 3"]
@@ -62,7 +62,7 @@ class PotentialTask(Task):
         self.energy_weight, self.force_weight = energy_weight, force_weight
         self.batch_size, self.test_batch_size, self.shuffle_seed = batch_size, test_batch_size, shuffle_seed
         self.energy_offset = float(splits.train.energy.mean())
-        self._templates: dict[int, tuple[System, Pairs]] = {}
+        self._templates: dict[int, tuple[System, Neighbors]] = {}
 
     def batches(self, split: str) -> Batches:
         """Returns the batches of a split; nothing but rows is picked when a step asks for one."""
@@ -78,16 +78,16 @@ class PotentialTask(Task):
         The molecule is always the same, so that everything but positions and labels is made once for each batch
         size; all its pairs are listed, as those beyond the cutoff add nothing to energy or forces.
         """
-        template, pairs = self._template(len(indices))
+        template, neighbors = self._template(len(indices))
         positions = frames.positions.index_select(0, indices).flatten(0, 1)
         return LabelledBatch(
             system=tree.replace(template, positions=positions),
-            pairs=pairs,
+            neighbors=neighbors,
             energy=frames.energy.index_select(0, indices) - self.energy_offset,
             forces=frames.forces.index_select(0, indices).flatten(0, 1),
         )
 
-    def _template(self, n_systems: int) -> tuple[System, Pairs]:
+    def _template(self, n_systems: int) -> tuple[System, Neighbors]:
         if n_systems not in self._templates:
             numbers = self.data.atomic_numbers
             system = create(
@@ -95,12 +95,12 @@ class PotentialTask(Task):
                 numbers.repeat(n_systems),
                 system=torch.arange(n_systems).repeat_interleave(len(numbers)),
             )
-            self._templates[n_systems] = system, all_pairs(system)
+            self._templates[n_systems] = system, all_pairs(system, half=self.model.half)
         return self._templates[n_systems]
 
     def loss(self, batch: LabelledBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Returns the loss and the mean absolute errors of a batch."""
-        energy, forces = energy_and_forces(self.model, batch.system, batch.pairs, create_graph=self.model.training)
+        energy, forces = energy_and_forces(self.model, batch.system, batch.neighbors, create_graph=self.model.training)
         of_energy = energy - self.energy_offset - batch.energy
         of_forces = forces - batch.forces
         loss = self.energy_weight * of_energy.square().mean() + self.force_weight * of_forces.square().mean()

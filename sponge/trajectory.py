@@ -41,7 +41,7 @@ class Topology(Tree):
             atomic_numbers=system.atomic_numbers.cpu().numpy(),
             masses=system.masses.cpu().double().numpy(),
             cell=system.cell[0].cpu().double().numpy(),
-            periodic=system.periodic,
+            periodic=tuple(system.periodic[0].tolist()),
         )
 
 

@@ -10,13 +10,15 @@ import torch
 from mindsci import hub
 from mindsci.report import Report, Row
 from mindsci.solvers import rollout
+from sponge.batch import replicate
 from sponge.builders import from_smiles
 from sponge.dynamics import Forces, maxwell_boltzmann, minimise, velocity_verlet
 from sponge.potentials.loading import load_potential
 from sponge.potentials.potential import Potential
 from sponge.reporting import drift
-from sponge.system import System, concatenate, kinetic_energy
+from sponge.system import System
 from sponge.tasks import PotentialTask
+from sponge.thermodynamics import kinetic_energy
 from sponge.threads import suited_threads
 
 STEPS_FS = (0.25, 0.5, 1.0)
@@ -72,7 +74,7 @@ def _warm_ethanol(potential: Potential, smiles: str, temperature: float, copies:
     """A batch of copies of the minimised molecule, each with its own momenta."""
     single = from_smiles(smiles, dtype=torch.float64)
     relaxed = minimise(Forces.of(potential, single), single, max_force=0.01).system
-    batch = concatenate([relaxed] * copies)
+    batch = replicate(relaxed, copies)
     forces = Forces.of(potential, batch)
     with torch.no_grad():
         warm = forces(maxwell_boltzmann(batch, temperature=temperature, seed=1))

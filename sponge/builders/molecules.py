@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from mindsci.errors import InputError, StorageError
-from sponge.system import System, from_ase
+from sponge.ase_atoms import from_ase
+from sponge.system import System
 
 
 def from_smiles(smiles: str, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> System:

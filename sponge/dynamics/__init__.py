@@ -1,17 +1,9 @@
 """Flows, integrators and minimisers of molecular dynamics."""
 
-from sponge.dynamics.flows import (
-    Forces,
-    Kick,
-    Move,
-    OrnsteinUhlenbeck,
-    Refreshed,
-    langevin,
-    maxwell_boltzmann,
-    velocity_verlet,
-    without_drift,
-)
+from sponge.dynamics.flows import Kick, Move, OrnsteinUhlenbeck, Refreshed, langevin, velocity_verlet
+from sponge.dynamics.forces import Forces
 from sponge.dynamics.minimise import Minimum, minimise
+from sponge.dynamics.velocities import maxwell_boltzmann, without_drift
 
 __all__ = [
     "Forces",

@@ -11,7 +11,7 @@ from torch import Tensor
 from mindsci import tree
 from mindsci.errors import InputError
 from mindsci.tree import Tree
-from sponge.dynamics.flows import Forces
+from sponge.dynamics.forces import Forces
 from sponge.system import System
 
 # Bitzek2006, sec. "MD parameters": steps without uphill motion before the step grows, and the factors.

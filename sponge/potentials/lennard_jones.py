@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mindsci.errors import InputError
-from sponge.neighbors import Pairs, displacements
+from sponge.neighbors import Neighbors, displacements
 from sponge.potentials.potential import Potential
 from sponge.system import System
 
@@ -22,6 +22,8 @@ class LennardJones(Potential):
         trainable: whether epsilon and sigma ask for a gradient.
     """
 
+    half = True
+
     def __init__(
         self, *, epsilon: float = 0.010341, sigma: float = 3.4, cutoff: float = 8.5, trainable: bool = False
     ) -> None:
@@ -34,14 +36,14 @@ class LennardJones(Potential):
         self.epsilon = nn.Parameter(torch.tensor(epsilon, dtype=torch.float64), requires_grad=trainable)
         self.sigma = nn.Parameter(torch.tensor(sigma, dtype=torch.float64), requires_grad=trainable)
 
-    def forward(self, system: System, pairs: Pairs) -> Float[Tensor, " systems"]:
+    def forward(self, system: System, neighbors: Neighbors) -> Float[Tensor, " systems"]:
         dtype = system.positions.dtype
         epsilon, sigma = self.epsilon.to(dtype), self.sigma.to(dtype)
-        r = torch.linalg.vector_norm(displacements(system, pairs), dim=-1)
+        r = torch.linalg.vector_norm(displacements(system, neighbors), dim=-1)
         # Beyond the cutoff the distance is held there, where energy and force are zero.
         r = r.clamp(max=self.cutoff)
         x6, y6 = (sigma / r) ** 6, (sigma / self.cutoff) ** 6
         slope = -24.0 / self.cutoff * (2.0 * y6**2 - y6)
         energy = epsilon * (4.0 * (x6**2 - x6) - 4.0 * (y6**2 - y6) - (r - self.cutoff) * slope)
-        owner = system.system.index_select(0, pairs.i)
+        owner = system.system.index_select(0, neighbors.centre)
         return energy.new_zeros(system.n_systems, dtype=torch.float64).index_add(0, owner, energy.double())

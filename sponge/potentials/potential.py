@@ -1,4 +1,4 @@
-"""What every potential is: a module from a system to the energy of each system in the batch."""
+"""What every potential is: a module from a system and its neighbour list to the energy of each system."""
 
 from __future__ import annotations
 
@@ -8,27 +8,57 @@ from torch import Tensor, nn
 
 from mindsci import tree
 from mindsci.errors import InputError
-from sponge.neighbors import Pairs, all_pairs, neighbor_pairs
-from sponge.system import System
+from mindsci.tree import Tree
+from sponge.neighbors import Neighbors, neighbor_list, trimmed
+from sponge.system import System, name_atom
 
 ALL_PAIRS_BELOW = 128
-"""atoms in an open system up to which listing all pairs once is cheaper than looking for neighbours at each step"""
+"""atoms in an open system up to which listing all pairs once is cheaper than looking for neighbours"""
+
+
+class Evaluation(Tree):
+    """What a potential says about a batch."""
+
+    energy: Float[Tensor, " systems"]
+    """[eV], float64"""
+    forces: Float[Tensor, "atoms 3"]
+    """[eV/angstrom]"""
+    virial: Float[Tensor, "systems 3 3"] | None = None
+    """-dE/d(strain) [eV], float64"""
 
 
 class Potential(nn.Module):
-    """Interface: `forward(system, pairs)` returns the energy of each system [eV], in float64.
+    """Interface: `forward(system, neighbors)` returns the energy of each system [eV], in float64.
 
     The energy and its first derivative must be continuous where a pair crosses the cutoff, so that a list
-    may hold pairs beyond it.
+    may hold pairs beyond it. A potential with derivatives of its own overrides `evaluate`.
     """
 
     cutoff: float
-    """[angstrom]"""
+    """[angstrom]; 0 for a potential that looks at no pairs"""
     elements: tuple[int, ...] | None = None
     """atomic numbers that the potential knows; None where any will do"""
+    half: bool = False
+    """whether it wants each pair once, instead of in both directions"""
+    trims: bool = False
+    """whether pairs beyond the cutoff cost so much that the list is trimmed before each evaluation"""
+    closest: float = 0.0
+    """the distance [angstrom] at which, and below, two atoms are no input"""
 
-    def forward(self, system: System, pairs: Pairs) -> Float[Tensor, " systems"]:
-        raise NotImplementedError(f"{type(self).__name__} has no forward(system, pairs)")
+    def forward(self, system: System, neighbors: Neighbors) -> Float[Tensor, " systems"]:
+        raise NotImplementedError(f"{type(self).__name__} has no forward(system, neighbors)")
+
+    def evaluate(
+        self, system: System, neighbors: Neighbors, *, virial: bool = False, create_graph: bool = False
+    ) -> Evaluation:
+        """Returns energies, forces and, if asked, virials; a list made with a skin is trimmed where that pays.
+
+        create_graph: keep what is needed to differentiate them again, for a loss on forces or a gradient through a
+        trajectory; without it they are cut from the graph.
+        """
+        if self.trims and neighbors.skin > 0 and neighbors.worst is None:
+            neighbors = trimmed(system, neighbors, self.cutoff)
+        return differentiate(self, system, neighbors, virial=virial, create_graph=create_graph)
 
     def check(self, system: System) -> None:
         """Raises InputError, once where a system enters, for an element that the potential does not know."""
@@ -40,36 +70,47 @@ class Potential(nn.Module):
         if strange:
             names = ", ".join(chemical_symbols[number] for number in strange)
             known = ", ".join(chemical_symbols[number] for number in self.elements)
+            first = int((system.atomic_numbers == strange[0]).nonzero()[0])
             raise InputError(
                 f"this {type(self).__name__} was not trained on {names}; it knows {known}. "
-                f"Choose a potential trained on {names}, or a system of {known} alone"
+                f"Choose a potential trained on {names}, or a system of {known} alone; see {name_atom(system, first)}"
             )
 
 
-def constant_pairs(system: System) -> Pairs | None:
-    """Returns the pairs that stay valid while the atoms move, or None where they have to be looked for.
-
-    Small open systems list all their pairs: exact, as a potential is zero beyond its cutoff.
-    """
-    largest = int(torch.bincount(system.system).max())
-    return None if any(system.periodic) or largest > ALL_PAIRS_BELOW else all_pairs(system)
+def differentiate(
+    potential: Potential, system: System, neighbors: Neighbors, *, virial: bool = False, create_graph: bool = False
+) -> Evaluation:
+    """Returns energies with forces and virials by automatic differentiation; see `Potential.evaluate`."""
+    with torch.enable_grad():
+        positions, cell = system.positions, system.cell
+        if not (create_graph and positions.requires_grad):
+            positions = positions.detach().requires_grad_()
+        wanted = [positions]
+        moved = tree.replace(system, positions=positions, neighbors=None)
+        if virial:
+            strain = torch.zeros_like(cell).requires_grad_()
+            wanted.append(strain)
+            # Only the symmetric part: a rotation changes no energy.
+            deform = torch.eye(3, dtype=cell.dtype, device=cell.device) + 0.5 * (strain + strain.mT)
+            strained = torch.einsum("ad,ade->ae", positions, deform.index_select(0, system.system))
+            moved = tree.replace(moved, positions=strained, cell=cell @ deform)
+        energy = potential(moved, neighbors)
+        gradients = torch.autograd.grad(energy.sum(), wanted, create_graph=create_graph)
+    return Evaluation(
+        energy=energy if create_graph else energy.detach(),
+        forces=-gradients[0],
+        virial=-gradients[1].double() if virial else None,
+    )
 
 
 def energy_and_forces(
-    potential: Potential, system: System, pairs: Pairs | None = None, *, create_graph: bool = False
+    potential: Potential, system: System, neighbors: Neighbors | None = None, *, create_graph: bool = False
 ) -> tuple[Float[Tensor, " systems"], Float[Tensor, "atoms 3"]]:
     """Returns the energy of each system [eV] and the force on each atom [eV/angstrom].
 
-    pairs: looked for within the cutoff unless given.
-    create_graph: keep what is needed to differentiate them again, for a loss on forces or a gradient through a
-    trajectory; without it both are cut from the graph.
+    neighbors: looked for within the cutoff unless given. create_graph: as for `Potential.evaluate`.
     """
-    if pairs is None:
-        pairs = neighbor_pairs(system, potential.cutoff)
-    with torch.enable_grad():
-        positions = system.positions
-        if not (create_graph and positions.requires_grad):
-            positions = positions.detach().requires_grad_()
-        energy = potential(tree.replace(system, positions=positions), pairs)
-        (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=create_graph)
-    return (energy, -gradient) if create_graph else (energy.detach(), -gradient)
+    if neighbors is None:
+        neighbors = neighbor_list(system, potential.cutoff, half=potential.half)
+    found = potential.evaluate(system, neighbors, create_graph=create_graph)
+    return found.energy, found.forces

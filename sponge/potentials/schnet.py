@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from mindsci.errors import InputError
-from sponge.neighbors import Pairs, displacements
+from sponge.neighbors import Neighbors, displacements
 from sponge.potentials.convolution import filter_convolution
 from sponge.potentials.potential import Potential
 from sponge.system import System
@@ -37,6 +37,9 @@ class SchNet(Potential):
         cutoff: no interaction beyond it [angstrom].
     """
 
+    # The filter depends on the distance alone: one evaluation serves both directions of a pair.
+    half = True
+    trims = True
     reference: Tensor
     scale: Tensor
     element_index: Tensor
@@ -90,14 +93,14 @@ class SchNet(Potential):
         self.reference.copy_(reference)
         self.scale.fill_(scale)
 
-    def forward(self, system: System, pairs: Pairs) -> Float[Tensor, " systems"]:
-        distances = torch.linalg.vector_norm(displacements(system, pairs), dim=-1)
+    def forward(self, system: System, neighbors: Neighbors) -> Float[Tensor, " systems"]:
+        distances = torch.linalg.vector_norm(displacements(system, neighbors), dim=-1)
         expanded = self.expand(distances)
         envelope = cosine_cutoff(distances, self.cutoff)[:, None]
         kinds = self.element_index[system.atomic_numbers]
         x = self.embedding(kinds)
         for interaction in self.interactions:
-            x = x + interaction(x, expanded, envelope, pairs)
+            x = x + interaction(x, expanded, envelope, neighbors)
         # Reference energies are thousands of eV: the sum is taken in float64 whatever the dtype of the model.
         atomic = self.readout(x)[:, 0].double() * self.scale.double() + self.reference.double()[kinds]
         return system.sum_over_atoms(atomic)
@@ -117,10 +120,9 @@ class Interaction(nn.Module):
         self.before = nn.Linear(features, features, bias=False)
         self.after = nn.Sequential(nn.Linear(features, features), ShiftedSoftplus(), nn.Linear(features, features))
 
-    def forward(self, x: Tensor, expanded: Tensor, envelope: Tensor, pairs: Pairs) -> Tensor:
-        # The filter depends on the distance alone: one evaluation serves both directions of a pair.
+    def forward(self, x: Tensor, expanded: Tensor, envelope: Tensor, neighbors: Neighbors) -> Tensor:
         filters = self.filter(expanded) * envelope
-        return self.after(filter_convolution(self.before(x), filters, pairs.i, pairs.j))
+        return self.after(filter_convolution(self.before(x), filters, neighbors.centre, neighbors.neighbor))
 
 
 def cosine_cutoff(distances: Float[Tensor, " pairs"], cutoff: float) -> Float[Tensor, " pairs"]:

@@ -67,7 +67,7 @@ def test_the_training_task_keeps_the_contract() -> None:
 
 
 def test_the_potential_survives_its_weights_file(potential: SchNet, water: System) -> None:
-    testing.check_module(potential, water, Forces.of(potential, water).pairs)
+    testing.check_module(potential, water, water.neighbors)
 
 
 def test_every_item_of_the_plugin_can_be_imported(repository: Path) -> None:

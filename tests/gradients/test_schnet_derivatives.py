@@ -13,7 +13,7 @@ from ase.build import bulk, molecule
 from torch import Tensor
 
 from mindsci import tree
-from sponge import all_pairs, from_ase, neighbor_pairs
+from sponge import all_pairs, from_ase, neighbor_list
 from sponge.potentials import LennardJones, Potential, SchNet, energy_and_forces
 from sponge.potentials.convolution import filter_convolution
 from sponge.system import System
@@ -41,7 +41,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_forces_are_minus_the_slope_of_the_energy(name: str) -> None:
     potential, system = CASES[name]()
-    pairs = neighbor_pairs(system, potential.cutoff)
+    pairs = neighbor_list(system, potential.cutoff, half=True)
     _, forces = energy_and_forces(potential, system, pairs)
     step = 1e-4
     for atom, axis in ((0, 0), (1, 2), (2, 1)):
@@ -56,7 +56,7 @@ def test_the_gradient_of_a_force_loss_passes_gradcheck() -> None:
     """What training needs: the derivative, with respect to weights and positions, of a function of forces."""
     potential = small_schnet(("H", "O"))
     system = from_ase(molecule("H2O"))
-    pairs = all_pairs(system)
+    pairs = all_pairs(system, half=True)
     names = ["embedding.weight", "interactions.0.filter.0.weight", "interactions.1.before.weight", "readout.2.weight"]
     weights = [potential.get_parameter(name).detach().clone().requires_grad_() for name in names]
 
@@ -87,7 +87,7 @@ def test_the_convolution_has_derivatives_of_every_order() -> None:
 def test_forces_keep_no_tape_unless_asked() -> None:
     potential: Potential = small_schnet(("H", "O"))
     system = from_ase(molecule("H2O"))
-    energy, forces = energy_and_forces(potential, system, all_pairs(system))
+    energy, forces = energy_and_forces(potential, system, all_pairs(system, half=True))
     assert not energy.requires_grad and not forces.requires_grad
-    energy, forces = energy_and_forces(potential, system, all_pairs(system), create_graph=True)
+    energy, forces = energy_and_forces(potential, system, all_pairs(system, half=True), create_graph=True)
     assert energy.requires_grad and forces.requires_grad

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mindsci import tree
 from mindsci.errors import InputError
-from sponge import all_pairs, concatenate, from_ase, neighbor_pairs
+from sponge import all_pairs, concatenate, from_ase, neighbor_list
 from sponge.dynamics import Forces
 from sponge.potentials import SchNet, energy_and_forces
 from sponge.system import System
@@ -42,7 +42,7 @@ def shaken(name: str, seed: int = 0) -> System:
 
 
 def evaluate(potential: SchNet, system: System) -> tuple[Tensor, Tensor]:
-    return energy_and_forces(potential, system, all_pairs(system))
+    return energy_and_forces(potential, system, all_pairs(system, half=True))
 
 
 def test_energy_and_forces_follow_a_rigid_motion(potential: SchNet) -> None:
@@ -80,8 +80,8 @@ def test_a_batch_gives_what_its_molecules_give_alone(potential: SchNet) -> None:
 def test_pairs_beyond_the_cutoff_add_nothing() -> None:
     potential = tiny_schnet(("H", "C", "O"), cutoff=2.0)
     system = shaken("CH3CH2OH")
-    whole = energy_and_forces(potential, system, all_pairs(system))
-    near = energy_and_forces(potential, system, neighbor_pairs(system, 2.0))
+    whole = energy_and_forces(potential, system, all_pairs(system, half=True))
+    near = energy_and_forces(potential, system, neighbor_list(system, 2.0, half=True))
     for one, other in zip(whole, near, strict=True):
         assert torch.allclose(one, other, rtol=0, atol=TOLERANCE)
 

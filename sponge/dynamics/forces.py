@@ -1,0 +1,65 @@
+"""Forces of a potential, and the neighbour list that they need."""
+
+from __future__ import annotations
+
+import torch
+
+from mindsci import tree
+from mindsci.tree import Tree
+from sponge.neighbors import Neighbors, NeighborSearch, check_distances
+from sponge.potentials.potential import ALL_PAIRS_BELOW, Potential
+from sponge.system import System
+
+SKIN = 1.0
+"""[angstrom]: atoms of a liquid take some tens of femtoseconds to use it up"""
+
+
+class Forces(Tree):
+    """Sets the energy and the forces of a system from a potential; keeps its neighbour list valid on the way.
+
+    The list travels in the state, `system.neighbors`, so that a run that is checkpointed or resumed sees the same.
+    """
+
+    potential: Potential
+    search: NeighborSearch | None
+    """None for a potential that looks at no pairs"""
+    virial: bool = False
+
+    @classmethod
+    def of(
+        cls, potential: Potential, system: System, *, skin: float = SKIN, virial: bool = False, engine: str = "auto"
+    ) -> Forces:
+        """Returns the forces of a potential on this system and all its later states.
+
+        Raises InputError for an element that the potential does not know, atoms on top of each other, and a cell that
+        is too small.
+        """
+        potential.check(system)
+        if potential.cutoff == 0:
+            return cls(potential=potential, search=None, virial=virial)
+        search = NeighborSearch(
+            cutoff=potential.cutoff, half=potential.half, skin=skin, engine=engine, constant=ALL_PAIRS_BELOW
+        )
+        check_distances(system, search.build(system), potential.closest)
+        return cls(potential=potential, search=search, virial=virial)
+
+    def __call__(self, system: System) -> System:
+        system = self.listed(system)
+        # The tape costs memory and a third more time: it is kept only for someone who will differentiate.
+        differentiate = torch.is_grad_enabled() and (
+            system.positions.requires_grad or bool(tree.parameters(self.potential))
+        )
+        found = self.potential.evaluate(system, system.neighbors, virial=self.virial, create_graph=differentiate)
+        return tree.replace(system, energy=found.energy, forces=found.forces, virial=found.virial)
+
+    def listed(self, system: System) -> System:
+        """Returns the system with a neighbour list that serves at its positions."""
+        if self.search is not None:
+            return self.search.refresh(system)
+        return tree.replace(system, neighbors=_no_pairs(system)) if system.neighbors is None else system
+
+
+def _no_pairs(system: System) -> Neighbors:
+    nothing = system.system.new_zeros(0)
+    rows = system.system.new_zeros(system.n_atoms + 1)
+    return Neighbors(rows=rows, centre=nothing, neighbor=nothing, shift=None, half=True, cutoff=0.0)

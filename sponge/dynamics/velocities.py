@@ -1,0 +1,57 @@
+"""Momenta at a temperature, and the random streams that they and the thermostats draw from."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mindsci import random, tree, units
+from mindsci.errors import InputError
+from sponge.system import System
+
+
+def maxwell_boltzmann(system: System, *, temperature: float | Tensor, seed: int) -> System:
+    """Returns the system with momenta drawn at a temperature [K], each system's total momentum removed.
+
+    temperature: one for all, or one for each system. Each system draws from its own stream (`System.stream`).
+    """
+    kelvin = of_each_system(system, temperature, "temperature", "K")
+    # Counter -1: no step of a thermostat with the same seed draws this noise again.
+    stream = random.stream(seed, system.stream)[system.system, None]
+    noise = random.normal(system.momenta, seed=stream, counter=-1, element=component_numbers(system))
+    return without_drift(tree.replace(system, momenta=thermal_momentum(system, kelvin) * noise))
+
+
+def without_drift(system: System) -> System:
+    """Returns the system with the velocity of each system's centre of mass taken from every atom."""
+    drift = system.sum_over_atoms(system.momenta) / system.sum_over_atoms(system.masses)[:, None]
+    return tree.replace(system, momenta=system.momenta - system.masses[:, None] * drift[system.system])
+
+
+def thermal_momentum(system: System, temperature: Float[Tensor, " systems"]) -> Float[Tensor, "atoms 1"]:
+    """Returns the standard deviation sqrt(m k_B T) of a momentum component of each atom [Da angstrom/fs]."""
+    energy = units.BOLTZMANN_EV * units.ACCELERATION * temperature[system.system]
+    return torch.sqrt(system.masses * energy)[:, None]
+
+
+def component_numbers(system: System) -> Int[Tensor, "atoms 3"]:
+    """Returns 3 * (number of the atom within its system) + axis."""
+    own = torch.arange(system.n_atoms, device=system.system.device) - system.starts[:-1][system.system]
+    return 3 * own[:, None] + torch.arange(3, device=own.device)
+
+
+def of_each_system(
+    system: System, value: float | Tensor, name: str, unit: str, *, positive: bool = False
+) -> Float[Tensor, " systems"]:
+    """Returns the value for each system, in the precision of the positions.
+
+    Raises InputError below zero, where `positive` at zero, and for as many values as there are no systems.
+    """
+    values = torch.as_tensor(value, dtype=system.positions.dtype, device=system.positions.device)
+    if values.ndim > 1 or (values.ndim == 1 and len(values) != system.n_systems):
+        raise InputError(f"{name} has shape {list(values.shape)}; give one, or one for each of {system.n_systems}")
+    if not bool(((values > 0) if positive else (values >= 0)).all()):
+        limit = "each must be positive" if positive else "none may be negative"
+        raise InputError(f"{name} = {value} {unit}; {limit}")
+    return values.expand(system.n_systems)

@@ -1,0 +1,61 @@
+"""What the motion of each system of a batch amounts to: kinetic energy, temperature, pressure."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mindsci import units
+from mindsci.errors import InputError
+from sponge.system import System
+
+
+def kinetic_energy(system: System) -> Float[Tensor, " systems"]:
+    """Returns the kinetic energy of each system [eV], in float64."""
+    double = (system.momenta.double() ** 2).sum(-1) / (2.0 * system.masses.double())
+    return system.sum_over_atoms(double) / units.ACCELERATION
+
+
+def kinetic_tensor(system: System) -> Float[Tensor, "systems 3 3"]:
+    """Returns sum over atoms of p p / m of each system [eV], in float64; its trace is twice the kinetic energy."""
+    momenta = system.momenta.double()
+    outer = momenta[:, :, None] * momenta[:, None, :] / system.masses.double()[:, None, None]
+    return system.sum_over_atoms(outer) / units.ACCELERATION
+
+
+def degrees_of_freedom(system: System, *, removed: int | Tensor = 3) -> Float[Tensor, " systems"]:
+    """Returns 3 N - removed of each system, at least 1.
+
+    removed: degrees of freedom that carry no kinetic energy; 3 where the total momentum is zero and kept, 0 where a
+    thermostat acts on every atom by itself, more with constraints; one number, or one for each system.
+    """
+    return (3.0 * system.atom_counts.double() - removed).clamp(min=1.0)
+
+
+def temperature(system: System, *, removed: int | Tensor = 3) -> Float[Tensor, " systems"]:
+    """Returns the kinetic temperature of each system [K]: 2 K / ((3 N - removed) k_B)."""
+    return 2.0 * kinetic_energy(system) / (degrees_of_freedom(system, removed=removed) * units.BOLTZMANN_EV)
+
+
+def volume(system: System) -> Float[Tensor, " systems"]:
+    """Returns the volume of each cell [angstrom^3], in float64; zero where there is no cell."""
+    return torch.linalg.det(system.cell.double()).abs()
+
+
+def pressure_tensor(system: System) -> Float[Tensor, "systems 3 3"]:
+    """Returns (sum p p / m + W) / V of each system [eV/angstrom^3], with the virial W that the forces left.
+
+    Raises InputError where there is no virial, or a system that is not periodic along all three axes.
+    """
+    if system.virial is None:
+        raise InputError("the system has no virial; take its forces with Forces.of(potential, system, virial=True)")
+    if not bool(system.periodic.all()):
+        which = (~system.periodic.all(-1)).nonzero().flatten().tolist()
+        raise InputError(f"system {which[0]} is not periodic along all three axes and has no pressure; give it a cell")
+    return (kinetic_tensor(system) + system.virial) / volume(system)[:, None, None]
+
+
+def pressure(system: System) -> Float[Tensor, " systems"]:
+    """Returns (2 K + tr W) / (3 V) of each system [eV/angstrom^3]; 1 eV/angstrom^3 is 160.2 GPa."""
+    return pressure_tensor(system).diagonal(dim1=-2, dim2=-1).mean(-1)
