@@ -20,8 +20,8 @@ class Fields(Tree):
 
     memory holds, for each axis, the recursive sums of the absorbing layers in the cells of those layers only, low side
     then high side along that axis: two for Ampere's law, then two for Faraday's. polarization holds the currents of
-    the media's poles, real then imaginary part. records holds one sample a step of each probe. spectra holds running
-    Fourier sums, cosine then minus sine.
+    the media's poles, real then imaginary part, and magnetization those of its magnetic poles. records holds one
+    sample a step of each probe. spectra holds running Fourier sums, cosine then minus sine.
 
     Bloch-periodic walls make the fields complex.
     """
@@ -33,6 +33,8 @@ class Fields(Tree):
     memory: tuple[Tensor, ...]
     polarization: Float[Tensor, "2 terms"]
     """[A/m^2]"""
+    magnetization: Float[Tensor, "2 magnetic_terms"]
+    """[V/m^2]"""
     records: Float[Tensor, "probes samples"]
     spectra: Float[Tensor, "2 frequencies points"]
 
@@ -48,6 +50,7 @@ def zero_fields(
     *,
     layers: Sequence[Sequence[int]] = ((0, 0), (0, 0), (0, 0)),
     n_terms: int = 0,
+    n_magnetic_terms: int = 0,
     n_probes: int = 0,
     n_samples: int = 0,
     n_frequencies: int = 0,
@@ -67,6 +70,7 @@ def zero_fields(
         magnetic=torch.zeros(3, *nodes, **options),
         memory=tuple(memory),
         polarization=torch.zeros(2, n_terms, **options),
+        magnetization=torch.zeros(2, n_magnetic_terms, **options),
         records=torch.zeros(n_probes, n_samples, **options),
         spectra=torch.zeros(2, n_frequencies, n_points, **options),
     )

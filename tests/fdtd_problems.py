@@ -34,6 +34,14 @@ POLES = Poles(
     drive=torch.tensor([0j, 2e10 + 0j, 0j], dtype=torch.complex128),
 )
 
+# On faces: a pair, and beside it on the same face the skin of a conductor.
+MAGNETIC_POLES = Poles(
+    edges=torch.tensor([[1, 8, 10, 6], [1, 8, 10, 6], [2, 6, 9, 11]]),
+    rate=torch.tensor([-3e10 + 7e10j, -2e10 + 0j, -5e10 + 0j], dtype=torch.complex128),
+    jump=torch.tensor([4e4 - 6e4j, 3e4 + 0j, 8e4 + 0j], dtype=torch.complex128),
+    drive=torch.tensor([0j, 0j, 1e15 + 0j], dtype=torch.complex128),
+)
+
 
 def _two_signals(t: Tensor) -> Tensor:
     return torch.stack([PULSE(t), PULSE(t - 1e-11)], dim=1)
@@ -63,6 +71,14 @@ def random_values(nodes: tuple[int, int, int], seed: int) -> Tensor:
     return torch.rand(3, *nodes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def _some(nodes: tuple[int, int, int], most: float) -> Tensor:
+    """Numbers up to `most` in half of the grid along each of two axes."""
+    values = most * random_values(nodes, 5)
+    values[:, : nodes[0] // 2] = 0.0
+    values[:, :, nodes[1] // 2 :] = 0.0
+    return values
+
+
 def everything(
     nodes: tuple[int, int, int] = (24, 20, 22),
     *,
@@ -72,10 +88,10 @@ def everything(
     lossy: bool = True,
     walls: Walls = BOX,
 ) -> tuple[Grid, YeeStep]:
-    """Uneven cells, layers of six thicknesses, random lossy media with three poles, two of them on one edge, a metal
-    sheet, a port of nine columns of three edges, a dipole, a held field, magnetic currents of two signals, probes of
-    both fields, and monitors of both. Without loss there are no poles and no port; no layers on sides that are no
-    conductor."""
+    """Uneven cells, layers of six thicknesses, random lossy media with three poles, two of them on one edge, as many
+    magnetic ones, a metal sheet, a port of nine columns of three edges, a dipole, a held field, magnetic currents of
+    two signals, probes of both fields, and monitors of both. Without loss there are no poles and no port; no layers on
+    sides that are no conductor."""
     grid = uneven_grid(nodes)
     metal = torch.zeros(3, *nodes, dtype=torch.bool)
     metal[0, 8:14, 6:9, 7] = True
@@ -87,6 +103,8 @@ def everything(
         permeability=1.0 + random_values(nodes, 4),
         metal=metal,
         poles=POLES if lossy else None,
+        magnetic_conductivity=_some(nodes, 1e4) if lossy else None,
+        magnetic_poles=MAGNETIC_POLES if lossy else None,
         walls=walls,
         dtype=dtype,
     )

@@ -26,7 +26,7 @@ from mindsci.errors import InputError
 if TYPE_CHECKING:
     from elec.fdtd.step import YeeStep
 
-FIELDS = ("electric", "magnetic", "memory", "polarization")
+FIELDS = ("electric", "magnetic", "memory", "polarization", "magnetization")
 POLES = ("rate", "jump", "drive")
 
 
@@ -41,7 +41,7 @@ def cannot(step: YeeStep, fields: Fields) -> str | None:
     for source in (*step.ampere.sources, *step.faraday.sources):
         covered += [source.amplitude, *tree.parameters(source.waveform)]
     if {id(one) for one in tree.parameters(step)} - {id(one) for one in covered}:
-        return "it gives no gradients of the grid, the absorbing layers or the weights of probes"
+        return "it gives no gradients of the grid, the absorbing layers, magnetic loss or the weights of probes"
     for name in FIELDS:
         leaves = tree.leaves(getattr(fields, name))
         if any(leaf.requires_grad for leaf in leaves):

@@ -16,6 +16,7 @@ from elec.fdtd.walls import Walls
 from mindsci.units import VACUUM_PERMEABILITY, VACUUM_PERMITTIVITY
 
 if TYPE_CHECKING:
+    from elec.fdtd.poles import Poles
     from elec.fdtd.sources import Source
     from elec.fdtd.step import YeeStep
 
@@ -58,19 +59,24 @@ def best_turn(nodes: Sequence[int], walls: Walls = BOX) -> Turn:
 
 
 class Coefficients(NamedTuple):
-    """Row tables, and 1 / spacing divided by the stretch of the absorbing layers."""
+    """Row tables, and 1 / spacing divided by the stretch of the absorbing layers.
+
+    damped says of each row of magnetic media whether its decay differs from one anywhere; empty where none does.
+    """
 
     rows_e: np.ndarray
     decay: np.ndarray
     drive: np.ndarray
     rows_h: np.ndarray
+    damped: np.ndarray
+    decay_h: np.ndarray
     gain: np.ndarray
     inverse_e: tuple[np.ndarray, np.ndarray, np.ndarray]
     inverse_h: tuple[np.ndarray, np.ndarray, np.ndarray]
 
     def padded(self) -> Coefficients:
         """Returns the same with rows along z padded with zeros like the fields of the CPU kernel."""
-        tables = {name: padded_rows(getattr(self, name)) for name in ("decay", "drive", "gain")}
+        tables = {name: padded_rows(getattr(self, name)) for name in ("decay", "drive", "decay_h", "gain")}
         along = {
             name: (*getattr(self, name)[:2], padded_rows(getattr(self, name)[2][None])[0])
             for name in ("inverse_e", "inverse_h")
@@ -142,9 +148,8 @@ def coefficients(step: YeeStep, dt: float, dtype: Any, turn: Turn = UNTURNED) ->
     new = old = conductivity.astype(np.float64)
     if poles:
         new, old = new + poles[0], old + poles[1]
-    magnetic = distinct_rows(turn.field(step.faraday.permeability))
-    gain = -dt / (VACUUM_PERMEABILITY * magnetic.tables[0].astype(np.float64))
-    gain[:, -1] = 0.0  # no face lies above the last node
+    rows_h, decay_h, gain = _magnetic(step, dt, turn)
+    damped = (decay_h != 1.0).any(axis=1)
     absorber = step.ampere.absorber
     inverse_e = _inverse(step.ampere.spacing, absorber.nodes if absorber else None, dtype)
     inverse_h = _inverse(_with_padding(step.faraday.spacing), absorber.centers if absorber else None, dtype)
@@ -152,11 +157,32 @@ def coefficients(step: YeeStep, dt: float, dtype: Any, turn: Turn = UNTURNED) ->
         rows_e=electric.index,
         decay=np.where(metal, 0.0, (1.0 - scale * old) / (1.0 + scale * new)).astype(dtype),
         drive=np.where(metal, 0.0, 2.0 * scale / (1.0 + scale * new)).astype(dtype),
-        rows_h=magnetic.index,
+        rows_h=rows_h,
+        damped=damped if damped.any() else damped[:0],
+        decay_h=decay_h.astype(dtype),
         gain=gain.astype(dtype),
         inverse_e=turn.axes(_mirrored(inverse_e, step.ampere.walls, 1.0)),
         inverse_h=turn.axes(inverse_h),
     )
+
+
+def _magnetic(step: YeeStep, dt: float, turn: Turn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows of Faraday's law: their index, decay and gain."""
+    faraday = step.faraday
+    parts = [faraday.permeability]
+    if faraday.conductivity is not None:
+        parts.append(faraday.conductivity)
+    if faraday.poles is not None:
+        parts += faraday.poles.admittance(dt, faraday.permeability.shape, torch.float64)
+    rows = distinct_rows(*(turn.field(part) for part in parts))
+    permeability, *rest = (table.astype(np.float64) for table in rows.tables)
+    scale = 0.5 * dt / (VACUUM_PERMEABILITY * permeability)
+    new = old = rest.pop(0) if faraday.conductivity is not None else np.zeros_like(scale)
+    if faraday.poles is not None:
+        new, old = new + rest[0], old + rest[1]
+    gain = -2.0 * scale / (1.0 + scale * new)
+    gain[:, -1] = 0.0  # no face lies above the last node
+    return rows.index, (1.0 - scale * old) / (1.0 + scale * new), gain
 
 
 def _mirrored(along: Sequence[np.ndarray], walls: Walls, conductor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -177,17 +203,21 @@ def around(nodes: Sequence[int], walls: Walls, turn: Turn) -> Around:
     return Around(before=turn.axes(before), periodic=turn.axes([walls.periodic(axis) for axis in range(3)]))
 
 
-def pole_terms(step: YeeStep, tables: Coefficients, dt: float, turn: Turn) -> tuple[Terms, np.ndarray]:
-    """The poles in the order of the kernel's planes, and the place of each in the order of the media's poles."""
-    poles, planes = step.ampere.media.poles, len(tables.inverse_e[0])
-    real = tables.drive.dtype
+def pole_terms(
+    poles: Poles | None, rows: np.ndarray, drive: np.ndarray, planes: int, dt: float, turn: Turn
+) -> tuple[Terms, np.ndarray]:
+    """The poles in the order of the kernel's planes, and the place of each in the order of the media's poles.
+
+    rows and drive: of the law that they act in, by what a curl is multiplied.
+    """
+    real = drive.dtype
     if poles is None:
         none = np.zeros((0, 2), dtype=real)
         empty = Edges(np.zeros(planes + 1, dtype=np.int32), np.zeros((0, 4), dtype=np.int32), none)
         return Terms(empty.start, empty.place, none, none, none, none), np.zeros(0, dtype=np.int64)
     edges = poles.edges.cpu().numpy()
     i, j, k = turn.axes(edges[:, 1:].T)
-    drive = tables.drive[tables.rows_e[edges[:, 0], i, j], k].astype(np.float64)
+    own = drive[rows[edges[:, 0], i, j], k].astype(np.float64)
     sorted_ = _by_plane(edges, np.arange(len(edges)), np.zeros(len(edges)), planes, turn)
     order = sorted_.place[:, 3].astype(np.int64)
 
@@ -195,7 +225,7 @@ def pole_terms(step: YeeStep, tables: Coefficients, dt: float, turn: Turn) -> tu
         return np.ascontiguousarray(np.stack([values.real, values.imag], axis=1)[order].astype(real))
 
     keep, after, before, share = (part.detach().cpu().numpy() for part in poles.recursion(dt))
-    return Terms(sorted_.start, sorted_.place, parts(keep), parts(after), parts(before), parts(-drive * share)), order
+    return Terms(sorted_.start, sorted_.place, parts(keep), parts(after), parts(before), parts(-own * share)), order
 
 
 def _with_padding(spacing: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

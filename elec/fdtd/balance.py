@@ -92,7 +92,9 @@ def balanced_media(
         "permeability": permeability.to(media.permeability),
         "metal": metal,
     }
-    poles = getattr(media, "poles", None)
+    if media.magnetic_conductivity is not None:
+        changed["magnetic_conductivity"] = media.magnetic_conductivity * face_fraction.to(media.magnetic_conductivity)
+    poles = media.poles
     if poles is not None:
         share = length[tuple(poles.edges.unbind(1))].to(poles.rate.real)
         changed["poles"] = tree.replace(poles, jump=poles.jump / share, drive=poles.drive / share)

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from elec.fdtd.balance import SHORTEST, balanced_media, faces_of, is_cut
-from elec.fdtd.media import BOX, Media, in_precision, outer_walls, padded, scene_poles
+from elec.fdtd.media import BOX, Media, in_precision, outer_walls, padded, scene_magnetics, scene_poles
 from elec.fdtd.stability import largest_time_step, unstable_edges
 from elec.fdtd.walls import Walls
 from elec.grid import Grid
@@ -115,7 +115,7 @@ def cut_scene_media(
     media = Media(
         permittivity=padded(edges.relative_permittivity, nodes, value=1.0),
         conductivity=padded(edges.conductivity, nodes, value=0.0),
-        permeability=padded(scene.face_permeability(grid), nodes, value=1.0),
+        **scene_magnetics(scene, grid),
         metal=padded(scene.sheet_edges(grid), nodes, value=True) | outside,
         poles=scene_poles(scene, grid),
     )

@@ -64,7 +64,11 @@ class NumbaEngine:
         self.layers = layers(step, dt, self.dtype, fields.nodes, self.turn)
         self.around = around(fields.nodes, walls, self.turn)
         self.sources = source_edges(step, tables, self.nodes[0], self.turn, dt)
-        self.terms, self.order = pole_terms(step, tables, dt, self.turn)
+        planes, poles = self.nodes[0], step.ampere.media.poles
+        self.terms, self.order = pole_terms(poles, tables.rows_e, tables.drive, planes, dt, self.turn)
+        self.magnetic_terms, self.magnetic_order = pole_terms(
+            step.faraday.poles, tables.rows_h, -tables.gain, planes, dt, self.turn
+        )
         self.probes = probe_edges(step, self.nodes[0], self.turn)
         self.weights = step.probe.probes.weights.cpu().to(torch.float64).numpy()
         self.boxes = box_rows(step, self.turn)
@@ -77,7 +81,7 @@ class NumbaEngine:
         phases = monitors.phases(first, n_steps, self.dt).numpy().astype(self.dtype)
         boxes = Boxes(place=self.boxes, phases=phases)
         past = self._past(history, first, n_steps)
-        points = kernels.Points(*self.sources, self.terms, self.probes, boxes, past)
+        points = kernels.Points(*self.sources, self.terms, self.magnetic_terms, self.probes, boxes, past)
         rest = (state, self.coefficients, self.layers, self.around, points)
         depth, chunks = self.schedule()
         planes = self.nodes[0] - 1
@@ -90,6 +94,7 @@ class NumbaEngine:
             for component in self.turn.axes((0, 1, 2))[:2]:
                 state.magnetic[component, :, :, self.nodes[2] - 1 :] = 0.0
         new.polarization[:, torch.from_numpy(self.order)] = torch.from_numpy(state.current)
+        new.magnetization[:, torch.from_numpy(self.magnetic_order)] = torch.from_numpy(state.magnetic_current)
         if history is not None:
             history.signals = torch.from_numpy(state.samples)
         if self.weights.shape[0]:
@@ -141,6 +146,7 @@ class NumbaEngine:
             source_signals(part, first, n_steps, self.dt).astype(self.dtype) for part in sources
         )
         current = np.ascontiguousarray(fields.polarization.detach().numpy()[:, self.order])
+        magnetic_current = np.ascontiguousarray(fields.magnetization.detach().numpy()[:, self.magnetic_order])
         state = kernels.State(
             electric=e,
             magnetic=h,
@@ -149,6 +155,8 @@ class NumbaEngine:
             axes=turn.axes((0, 1, 2)),
             current=current,
             held=np.zeros(current.shape[1], dtype=self.dtype),
+            magnetic_current=magnetic_current,
+            magnetic_held=np.zeros(magnetic_current.shape[1], dtype=self.dtype),
             spectra=spectra.numpy(),
             samples=np.zeros((n_steps, len(self.probes.place)), dtype=self.dtype),
             electric_signals=electric_signals,
@@ -160,6 +168,7 @@ class NumbaEngine:
             magnetic=turn.back(magnetic),
             memory=back,
             polarization=fields.polarization.detach().clone(),
+            magnetization=fields.magnetization.detach().clone(),
             records=records,
             spectra=spectra,
         )

@@ -30,7 +30,8 @@ class State(NamedTuple):
 
     Rows along z are padded with zeros to whole cache lines, so that neighbours along x and y have the same alignment.
     magnetic_below is the same memory one place earlier: its entry k is H at k - 1. current and held belong to the
-    terms of the media's poles, the latter to keep the electric field of before the step. axes[a] is the component along
+    terms of the media's poles, the latter to keep the electric field of before the step, and their magnetic
+    namesakes to those of the magnetic poles. axes[a] is the component along
     the kernel's axis a, and memory[a] belongs to the layers along it.
     """
 
@@ -41,6 +42,8 @@ class State(NamedTuple):
     axes: tuple[int, int, int]
     current: np.ndarray
     held: np.ndarray
+    magnetic_current: np.ndarray
+    magnetic_held: np.ndarray
     spectra: np.ndarray
     samples: np.ndarray
     electric_signals: np.ndarray
@@ -83,6 +86,7 @@ class Points(NamedTuple):
     electric_sources: Edges
     magnetic_sources: Edges
     terms: Terms
+    magnetic_terms: Terms
     probes: Edges
     boxes: Boxes
     past: Past
@@ -227,24 +231,34 @@ def _excite(i, step, field, sources, signals):
 
 
 @njit(**OPTIONS)
-def _hold(i, state, terms):
-    """Keeps the field of before the step where poles need it."""
-    for n in range(terms.start[i], terms.start[i + 1]):
-        place = terms.place[n]
-        state.held[n] = state.electric[place[0], i, place[1], place[2]]
+def _damp(i, state, coefficients):
+    """Takes from the magnetic field of plane i what its loss takes in a step; rows without loss are left alone."""
+    for component in range(3):
+        for j in range(state.magnetic.shape[2] - 1):
+            row = coefficients.rows_h[component, i, j]
+            if coefficients.damped[row]:
+                for k in range(U(state.magnetic.shape[3])):
+                    state.magnetic[component, i, j, k] *= coefficients.decay_h[row, k]
 
 
 @njit(**OPTIONS)
-def _polarize(i, state, terms):
+def _hold(i, field, held, terms):
+    """Keeps the field of before the step where poles need it."""
+    for n in range(terms.start[i], terms.start[i + 1]):
+        place = terms.place[n]
+        held[n] = field[place[0], i, place[1], place[2]]
+
+
+@njit(**OPTIONS)
+def _polarize(i, field, current, held, terms):
     """Lets the currents of plane i act on the field, then advances them."""
-    current = state.current
     for n in range(terms.start[i], terms.start[i + 1]):
         place = terms.place[n]
         force = terms.force[n, 0] * current[0, n] - terms.force[n, 1] * current[1, n]
-        state.electric[place[0], i, place[1], place[2]] += force
+        field[place[0], i, place[1], place[2]] += force
     for n in range(terms.start[i], terms.start[i + 1]):
         place = terms.place[n]
-        after, before = state.electric[place[0], i, place[1], place[2]], state.held[n]
+        after, before = field[place[0], i, place[1], place[2]], held[n]
         real = terms.keep[n, 0] * current[0, n] - terms.keep[n, 1] * current[1, n]
         imaginary = terms.keep[n, 1] * current[0, n] + terms.keep[n, 0] * current[1, n]
         current[0, n] = real + terms.after[n, 0] * after + terms.before[n, 0] * before
@@ -387,8 +401,12 @@ def _stretch_row(component, i, j, slot, values, row, filters, layers):
 @njit(**OPTIONS)
 def _magnetic(i, step, state, coefficients, layers, around, points):
     past = points.past
+    _hold(i, state.magnetic, state.magnetic_held, points.magnetic_terms)
+    if coefficients.damped.shape[0] > 0:
+        _damp(i, state, coefficients)
     _faraday_plane(U(i), state, coefficients, layers)
     _excite(i, step, state.magnetic, points.magnetic_sources, state.magnetic_signals)
+    _polarize(i, state.magnetic, state.magnetic_current, state.magnetic_held, points.magnetic_terms)
     _wrap(i, state.magnetic, (state.axes[1], state.axes[1]), (state.axes[2], state.axes[2]), around)
     if (
         past.mode == 2
@@ -414,10 +432,10 @@ def _magnetic(i, step, state, coefficients, layers, around, points):
 @njit(**OPTIONS)
 def _electric(i, step, state, coefficients, layers, around, points):
     past = points.past
-    _hold(i, state, points.terms)
+    _hold(i, state.electric, state.held, points.terms)
     _ampere_plane(U(i), state, coefficients, layers, around)
     _excite(i, step, state.electric, points.electric_sources, state.electric_signals)
-    _polarize(i, state, points.terms)
+    _polarize(i, state.electric, state.current, state.held, points.terms)
     _wrap(i, state.electric, (state.axes[0], state.axes[2]), (state.axes[0], state.axes[1]), around)
     _sample(i, step, state, points.probes)
     _accumulate(i, step, state, points.boxes)

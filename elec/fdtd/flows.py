@@ -15,7 +15,7 @@ from torch import Tensor
 
 from elec.fdtd.absorber import Absorber, Stretch
 from elec.fdtd.media import BOX, Media
-from elec.fdtd.poles import both_parts, product, real_product
+from elec.fdtd.poles import Poles, both_parts, product, real_product
 from elec.fdtd.probes import Monitors, Probes
 from elec.fdtd.sources import Source
 from elec.fdtd.walls import Walls
@@ -37,7 +37,7 @@ def step_index(t: float, dt: float) -> int:
 
 
 class Faraday(Tree):
-    """mu dH/dt = -curl E - M."""
+    """mu dH/dt + sigma* H + sum Re M = -curl E - M0; sigma* H and M are means over the step, as in Ampère's law."""
 
     permeability: Float[Tensor, "3 x y z"]
     """relative"""
@@ -46,22 +46,41 @@ class Faraday(Tree):
     absorber: Absorber | None = None
     sources: tuple[Source, ...] = ()
     walls: Walls = BOX
+    conductivity: Float[Tensor, "3 x y z"] | None = None
+    """magnetic [ohm/m]"""
+    poles: Poles | None = None
+    """on faces"""
 
     @property
     def reversible(self) -> bool:
-        return self.absorber is None
+        return self.absorber is None and self.conductivity is None and self.poles is None
+
+    def coefficients(self, dt: float) -> tuple[Tensor, Tensor]:
+        """Returns (decay, drive [s m/H]), the duals of Ampère's; decay is one number without loss."""
+        scale = 0.5 * dt / (VACUUM_PERMEABILITY * self.permeability)
+        if self.conductivity is None and self.poles is None:
+            return torch.ones((), dtype=scale.dtype, device=scale.device), 2.0 * scale
+        new = old = torch.zeros_like(scale) if self.conductivity is None else self.conductivity
+        if self.poles is not None:
+            after, before = self.poles.admittance(dt, scale.shape, scale.dtype)
+            new, old = new + after, old + before
+        return (1.0 - scale * old) / (1.0 + scale * new), 2.0 * scale / (1.0 + scale * new)
 
     def __call__(self, fields: Fields, t: float, dt: float) -> Fields:
         layers = None if self.absorber is None else (self.absorber, self.absorber.centers)
         derivative = _Derivative(spacing=self.spacing, direction=1, layers=layers, dt=dt, walls=self.walls)
         curl, memory = derivative.curl(fields.electric, fields.memory, FARADAY_MEMORY)
+        curl = -curl
         for source in self.sources:
-            curl = _add(curl, source, source.values(step_index(t, dt), abs(dt)))
-        magnetic = fields.magnetic - dt / (VACUUM_PERMEABILITY * self.permeability) * curl
+            curl = _add(curl, source, -source.values(step_index(t, dt), abs(dt)))
+        decay, drive = self.coefficients(dt)
+        curl = _resisted(curl, self.poles, fields.magnetization, dt)
+        magnetic = decay * fields.magnetic + drive * curl
         for axis in range(3):
             if self.walls.periodic(axis):
                 magnetic = _wrapped(magnetic, axis, [axis], self.walls.factor(axis))
-        return tree.replace(fields, magnetic=magnetic, memory=memory)
+        current = _renewed(self.poles, fields.magnetization, fields.magnetic, magnetic, dt)
+        return tree.replace(fields, magnetic=magnetic, memory=memory, magnetization=current)
 
 
 class Ampere(Tree):
@@ -106,11 +125,7 @@ class Ampere(Tree):
         for source in self.sources:
             if source.kind == "current":
                 curl = _add(curl, source, -source.values(step_index(t, dt), abs(dt)))
-        poles, current = self.media.poles, fields.polarization
-        if poles is not None:
-            step = poles.recursion(dt)
-            before = fields.electric[poles.index()]
-            curl = curl.index_put(poles.index(), -real_product(step.share, current), accumulate=True)
+        curl = _resisted(curl, self.media.poles, fields.polarization, dt)
         electric = decay * fields.electric + drive * curl
         for source in self.sources:
             if source.kind == "field":  # the edge counts as metal, so that what the update leaves there is zero
@@ -120,10 +135,24 @@ class Ampere(Tree):
             if self.walls.periodic(axis):
                 across = [component for component in range(3) if component != axis]
                 electric = _wrapped(electric, axis, across, self.walls.factor(axis))
-        if poles is not None:
-            after = electric[poles.index()]
-            current = product(step.keep, current) + both_parts(step.after, after) + both_parts(step.before, before)
+        current = _renewed(self.media.poles, fields.polarization, fields.electric, electric, dt)
         return tree.replace(fields, electric=electric, memory=memory, polarization=current)
+
+
+def _resisted(curl: Tensor, poles: Poles | None, current: Tensor, dt: float) -> Tensor:
+    """Returns the curl without what the present currents of the poles give to their mean over the step."""
+    if poles is None:
+        return curl
+    return curl.index_put(poles.index(), -real_product(poles.recursion(dt).share, current), accumulate=True)
+
+
+def _renewed(poles: Poles | None, current: Tensor, before: Tensor, after: Tensor, dt: float) -> Tensor:
+    """Returns the currents of the poles after a step between two fields."""
+    if poles is None:
+        return current
+    step = poles.recursion(dt)
+    gained = both_parts(step.after, after[poles.index()]) + both_parts(step.before, before[poles.index()])
+    return product(step.keep, current) + gained
 
 
 class Probe(Tree):

@@ -33,6 +33,9 @@ class Media(Tree):
     which the fraction a is outside, is described by the same equations [Dey1997]: with l E as the electric field that
     is stored (the voltage along the whole edge over its length), the permittivity, the conductivity and what poles add
     are divided by l, and the permeability is multiplied by a. The scheme stays symmetric and keeps its energy.
+
+    Magnetic loss is the dual of the electric one: a conductivity, and poles on faces, which may also be the skin of a
+    conductor beside them (`elec.fdtd.skin`).
     """
 
     permittivity: Float[Tensor, "3 nodes_x nodes_y nodes_z"]
@@ -43,6 +46,10 @@ class Media(Tree):
     """relative"""
     metal: Bool[Tensor, "3 nodes_x nodes_y nodes_z"]
     poles: Poles | None = None
+    magnetic_conductivity: Float[Tensor, "3 nodes_x nodes_y nodes_z"] | None = None
+    """[ohm/m]; None where there is none"""
+    magnetic_poles: Poles | None = None
+    """on faces, with a jump in [H/m] and a drive in [ohm/(m s)]"""
 
 
 def uniform_media(
@@ -53,12 +60,14 @@ def uniform_media(
     permeability: Any = 1.0,
     metal: Tensor | None = None,
     poles: Poles | None = None,
+    magnetic_conductivity: Any = None,
+    magnetic_poles: Poles | None = None,
     walls: Walls = BOX,
     dtype: torch.dtype = torch.float64,
 ) -> Media:
     """Returns media from numbers, or from tensors that broadcast to (3, nodes_x, nodes_y, nodes_z).
 
-    Numbers take no memory for each cell. Conductivity in [S/m].
+    Numbers take no memory for each cell. Conductivity in [S/m], the magnetic one in [ohm/m].
     """
     shape = (3, *(grid.nodes(axis).numel() for axis in range(3)))
     device = grid.x.device
@@ -74,6 +83,8 @@ def uniform_media(
         permeability=spread(permeability),
         metal=outside if metal is None else outside | metal.to(device),
         poles=poles,
+        magnetic_conductivity=None if magnetic_conductivity is None else spread(magnetic_conductivity),
+        magnetic_poles=magnetic_poles,
     )
 
 
@@ -134,6 +145,17 @@ def material_poles(poles: Sequence[Any], edges: Int[Tensor, "edges 4"], weight: 
     )
 
 
+def scene_magnetics(scene: Any, grid: Grid) -> dict[str, Tensor | None]:
+    """Returns the permeability and the magnetic conductivity of a scene's faces, by name; None for no such loss."""
+    nodes = [grid.nodes(axis).numel() for axis in range(3)]
+    faces = scene.face_materials(grid)
+    lossy = any(bool((part != 0).any()) for part in faces.magnetic_conductivity)
+    return {
+        "permeability": padded(faces.relative_permeability, nodes, value=1.0),
+        "magnetic_conductivity": padded(faces.magnetic_conductivity, nodes, value=0.0) if lossy else None,
+    }
+
+
 def scene_media(scene: Any, grid: Grid, *, walls: Walls = BOX, dtype: torch.dtype = torch.float64) -> Media:
     """Returns the media of the parts of an `elec.geometry.Scene` on a grid; metal follows the grid's own edges."""
     nodes = [grid.nodes(axis).numel() for axis in range(3)]
@@ -141,7 +163,7 @@ def scene_media(scene: Any, grid: Grid, *, walls: Walls = BOX, dtype: torch.dtyp
     media = Media(
         permittivity=padded(edges.relative_permittivity, nodes, value=1.0),
         conductivity=padded(edges.conductivity, nodes, value=0.0),
-        permeability=padded(scene.face_permeability(grid), nodes, value=1.0),
+        **scene_magnetics(scene, grid),
         metal=padded(edges.metal, nodes, value=True) | outer_walls(nodes, walls=walls, device=grid.x.device),
         poles=scene_poles(scene, grid),
     )
@@ -150,4 +172,4 @@ def scene_media(scene: Any, grid: Grid, *, walls: Walls = BOX, dtype: torch.dtyp
 
 def in_precision(media: Media, dtype: torch.dtype) -> Media:
     """Returns media in another precision; poles stay in double, for a rate that is rounded up may grow."""
-    return tree.replace(tree.to(media, dtype=dtype), poles=media.poles)
+    return tree.replace(tree.to(media, dtype=dtype), poles=media.poles, magnetic_poles=media.magnetic_poles)

@@ -96,7 +96,7 @@ def _lossless(media: Media) -> Media:
         "permeability": media.permeability.detach().to(torch.float64),
         "conductivity": torch.zeros((), dtype=torch.float64, device=media.metal.device).expand(media.metal.shape),
     }
-    return tree.replace(media, **changed, **({"poles": None} if hasattr(media, "poles") else {}))
+    return tree.replace(media, **changed, poles=None, magnetic_conductivity=None, magnetic_poles=None)
 
 
 def _curl_curl(grid: Grid, media: Media, walls: Walls) -> Callable[[Tensor], Tensor]:

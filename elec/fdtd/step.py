@@ -116,11 +116,12 @@ class YeeStep(Tree):
     def start(self, n_samples: int = 0) -> Fields:
         """Returns fields at rest with room for n_samples steps of the probes."""
         absorber, monitors, poles = self.ampere.absorber, self.probe.monitors, self.ampere.media.poles
-        permittivity = self.ampere.media.permittivity
+        permittivity, magnetic = self.ampere.media.permittivity, self.faraday.poles
         return zero_fields(
             permittivity.shape[1:],
             layers=absorber.layers if absorber is not None else ((0, 0), (0, 0), (0, 0)),
             n_terms=poles.rate.numel() if poles is not None else 0,
+            n_magnetic_terms=magnetic.rate.numel() if magnetic is not None else 0,
             n_probes=self.probe.probes.weights.shape[0],
             n_samples=n_samples,
             n_frequencies=monitors.n_frequencies,
@@ -171,6 +172,8 @@ def yee_step(
             absorber=absorber,
             sources=magnetic,
             walls=walls,
+            conductivity=media.magnetic_conductivity,
+            poles=media.magnetic_poles,
         ),
         ampere=Ampere(
             media=media, spacing=(dual[0], dual[1], dual[2]), absorber=absorber, sources=electric, walls=walls

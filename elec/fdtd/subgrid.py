@@ -30,6 +30,7 @@ class Part(NamedTuple):
     surface: Tensor
     terms: Tensor
     """which of the media's poles lie in it"""
+    magnetic_terms: Tensor
 
     @property
     def cut(self) -> tuple[slice, ...]:
@@ -54,6 +55,7 @@ class Part(NamedTuple):
             magnetic=magnetic,
             memory=tuple(memory),
             polarization=whole.polarization[:, self.terms.to(whole.polarization.device)].clone(),
+            magnetization=whole.magnetization[:, self.magnetic_terms.to(whole.magnetization.device)].clone(),
         )
 
     def _layers(self, whole: Fields, axis: int) -> tuple[int, int]:
@@ -99,12 +101,16 @@ def part(step: YeeStep, low: tuple[int, ...], high: tuple[int, ...]) -> Part:
     held[(surface - shift).unbind(1)] = True
     metal = whole.metal[cut] | outer_walls(shape, walls=walls, device=device) | held.to(device)
     poles, terms = _poles(whole.poles, low, high, held)
+    magnetic_poles, magnetic_terms = _poles(whole.magnetic_poles, low, high, torch.zeros_like(held))
+    conductivity = whole.magnetic_conductivity.detach()[cut] if whole.magnetic_conductivity is not None else None
     media = Media(
         permittivity=whole.permittivity.detach()[cut],
         conductivity=whole.conductivity.detach()[cut],
         permeability=whole.permeability.detach()[cut],
         metal=metal,
         poles=poles,
+        magnetic_conductivity=conductivity,
+        magnetic_poles=magnetic_poles,
     )
     absorber = _absorber(step.ampere.absorber, low, high, nodes)
     limits = list(zip(low, high, strict=True))
@@ -115,6 +121,8 @@ def part(step: YeeStep, low: tuple[int, ...], high: tuple[int, ...]) -> Part:
         faraday=tree.replace(
             step.faraday,
             permeability=media.permeability,
+            conductivity=conductivity,
+            poles=magnetic_poles,
             spacing=tuple(step.faraday.spacing[axis][a:b] for axis, (a, b) in enumerate(limits)),
             absorber=absorber,
             sources=tuple(one for one in magnetic if one is not None),
@@ -130,7 +138,7 @@ def part(step: YeeStep, low: tuple[int, ...], high: tuple[int, ...]) -> Part:
         ),
         probe=tree.replace(step.probe, probes=no_probes(), monitors=Monitors()),
     )
-    return Part(new, low, high, surface, terms)
+    return Part(new, low, high, surface, terms, magnetic_terms)
 
 
 def no_probes(places: Tensor | None = None) -> Probes:

@@ -5,7 +5,7 @@ Nothing waits for the host between steps. The kernels run on the CPU too, under 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from elec.fields import Fields
 from mindsci import tree
 
 if TYPE_CHECKING:
+    from elec.fdtd.poles import Poles
     from elec.fdtd.sources import Source
     from elec.fdtd.step import YeeStep
 
@@ -46,7 +47,7 @@ class TritonEngine:
             return [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays]
 
         places = on_device(slabs.slab_x, slabs.slab_y, slabs.slab_z)
-        self.faraday = [*on_device(tables.rows_h, tables.gain, *tables.inverse_h), *places]
+        self.faraday = [*on_device(tables.rows_h, tables.decay_h, tables.gain, *tables.inverse_h), *places]
         self.faraday += on_device(*slabs.b_h, *slabs.c_h)
         self.ampere = [*on_device(tables.rows_e, tables.decay, tables.drive, *tables.inverse_e), *places]
         self.ampere += on_device(*slabs.b_e, *slabs.c_e)
@@ -60,12 +61,8 @@ class TritonEngine:
         self.electric_sources = _Driven(self, step.ampere.sources, weights[0], device)
         self.magnetic_sources = _Driven(self, step.faraday.sources, weights[1], device)
         self.probe_places = self.flat(step.probe.probes.edges.cpu()).to(device)
-        poles = step.ampere.media.poles
-        if poles is not None:
-            self.pole_places = self.flat(poles.edges.cpu()).to(device)
-            self.recursion = Recursion(*(part.detach().to(device) for part in poles.recursion(dt)))
-            drive = tables.drive[tables.rows_e[tuple(poles.edges.cpu().numpy().T[:3])], poles.edges[:, 3].cpu().numpy()]
-            self.pole_drive = torch.from_numpy(drive).to(device)
+        self.poles = _Terms.of(self, step.ampere.media.poles, tables.rows_e, tables.drive, device)
+        self.magnetic_poles = _Terms.of(self, step.faraday.poles, tables.rows_h, -tables.gain, device)
 
     def advance(self, fields: Fields, first: int, n_steps: int, history: History | None = None) -> Fields:
         """Returns the fields after n_steps from step `first`; a history is filled on the way."""
@@ -80,16 +77,17 @@ class TritonEngine:
         slots = list(zip(*past.slots(first, n_steps), strict=True))
         for index in range(n_steps):
             electric_slot, magnetic_slot = slots[index]
+            held = self.magnetic_poles.hold(magnetic)
             kernels.faraday_kernel[self.grid](*parts, *self.faraday, *self.sizes, BLOCK=self.block)
             self.magnetic_sources.act(magnetic, driven_magnetic[index])
+            self.magnetic_poles.act(magnetic, held, new.magnetization)
             self._wrap(new.magnetic, normal=True)
             if past.mode == "correlate":
                 past.after("magnetic", new.magnetic, magnetic_slot)
-            held = electric[self.pole_places] if len(new.polarization[0]) else electric
+            held = self.poles.hold(electric)
             kernels.ampere_kernel[self.grid](*parts, *self.ampere, *self.sizes, *self.last, BLOCK=self.block)
             self.electric_sources.act(electric, driven[index])
-            if len(new.polarization[0]):
-                self._polarize(electric, held, new.polarization)
+            self.poles.act(electric, held, new.polarization)
             self._wrap(new.electric, normal=False)
             past.after("electric", new.electric, electric_slot)
             if past.mode == "record":
@@ -102,14 +100,6 @@ class TritonEngine:
             weights = self.step.probe.probes.weights.to(electric.device, torch.float64)
             new.records[:, first : first + n_steps] += (weights @ samples.T.to(torch.float64)).to(new.records.dtype)
         return new
-
-    def _polarize(self, electric: Tensor, before: Tensor, current: Tensor) -> None:
-        """Lets the currents of the poles act on the field, then advances them."""
-        step = self.recursion
-        electric.index_add_(0, self.pole_places, -self.pole_drive * real_product(step.share, current))
-        after = electric[self.pole_places]
-        gained = both_parts(step.after, after) + both_parts(step.before, before)
-        current.copy_(product(step.keep, current) + gained)
 
     def _wrap(self, field: Tensor, *, normal: bool) -> None:
         """Makes the last node of the periodic axes the image of the first."""
@@ -134,6 +124,38 @@ class TritonEngine:
         n_x, n_y, n_z = self.nodes
         component, i, j, k = places.unbind(1)
         return ((component * n_x + i) * n_y + j) * n_z + k
+
+
+class _Terms(NamedTuple):
+    """The poles of one law: where they are, by what a curl is multiplied there, and their recursion."""
+
+    places: Tensor
+    drive: Tensor
+    recursion: Recursion
+
+    @classmethod
+    def of(cls, engine: TritonEngine, poles: Poles | None, rows: np.ndarray, drive: np.ndarray, device: Any) -> _Terms:
+        if poles is None:
+            none = torch.zeros(0, dtype=torch.int64, device=device)
+            return cls(none, none, Recursion(none, none, none, none))
+        component, i, j, k = poles.edges.cpu().numpy().T
+        own = torch.from_numpy(drive[rows[component, i, j], k]).to(device)
+        recursion = Recursion(*(part.detach().to(device) for part in poles.recursion(engine.dt)))
+        return cls(engine.flat(poles.edges.cpu()).to(device), own, recursion)
+
+    def hold(self, field: Tensor) -> Tensor:
+        """Returns the field of before the step where the poles need it."""
+        return field[self.places] if len(self.places) else field
+
+    def act(self, field: Tensor, before: Tensor, current: Tensor) -> None:
+        """Lets the currents act on the field, then advances them."""
+        if not len(self.places):
+            return
+        step = self.recursion
+        field.index_add_(0, self.places, -self.drive * real_product(step.share, current))
+        after = field[self.places]
+        gained = both_parts(step.after, after) + both_parts(step.before, before)
+        current.copy_(product(step.keep, current) + gained)
 
 
 class _Driven:

@@ -28,11 +28,11 @@ def _stretched(change, inverse, memory, place, slot, b, c, mask):
 
 @triton.jit
 def faraday_kernel(
-    electric, magnetic, memory_x, memory_y, memory_z, rows, gain, inverse_x, inverse_y, inverse_z,
+    electric, magnetic, memory_x, memory_y, memory_z, rows, decay, gain, inverse_x, inverse_y, inverse_z,
     slab_x, slab_y, slab_z, b_x, b_y, b_z, c_x, c_y, c_z, n_x, n_y, n_z, slots_x, slots_y, slots_z,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """H <- H - dt / mu curl E; gain = -dt / mu."""
+    """H <- decay H + gain curl E; without loss decay = 1 and gain = -dt / mu."""
     node = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     k = node % n_z
     j = (node // n_z) % n_y
@@ -76,9 +76,13 @@ def faraday_kernel(
     hx = tl.load(magnetic + node, mask=mask, other=0.0)
     hy = tl.load(magnetic + size + node, mask=mask, other=0.0)
     hz = tl.load(magnetic + 2 * size + node, mask=mask, other=0.0)
-    tl.store(magnetic + node, hx + tl.load(gain + row_x * n_z + k, mask=mask, other=0.0) * curl_x, mask=mask)
-    tl.store(magnetic + size + node, hy + tl.load(gain + row_y * n_z + k, mask=mask, other=0.0) * curl_y, mask=mask)
-    tl.store(magnetic + 2 * size + node, hz + tl.load(gain + row_z * n_z + k, mask=mask, other=0.0) * curl_z, mask=mask)
+    at_x, at_y, at_z = row_x * n_z + k, row_y * n_z + k, row_z * n_z + k
+    hx = tl.load(decay + at_x, mask=mask, other=0.0) * hx + tl.load(gain + at_x, mask=mask, other=0.0) * curl_x
+    hy = tl.load(decay + at_y, mask=mask, other=0.0) * hy + tl.load(gain + at_y, mask=mask, other=0.0) * curl_y
+    hz = tl.load(decay + at_z, mask=mask, other=0.0) * hz + tl.load(gain + at_z, mask=mask, other=0.0) * curl_z
+    tl.store(magnetic + node, hx, mask=mask)
+    tl.store(magnetic + size + node, hy, mask=mask)
+    tl.store(magnetic + 2 * size + node, hz, mask=mask)
 
 
 @triton.jit

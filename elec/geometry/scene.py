@@ -18,7 +18,7 @@ from elec.geometry.subpixel import (
     Filling,
     effective_materials,
     fill,
-    permeability,
+    permeability_and_conductivity,
     permittivity_and_conductivity,
     response_of,
 )
@@ -31,7 +31,8 @@ from mindsci.tree import Tree
 
 Components = tuple[Tensor, Tensor, Tensor]
 ELECTRIC = ("relative_permittivity", "conductivity")
-MAGNETIC = ("relative_permeability",)
+MAGNETIC = ("relative_permeability", "magnetic_conductivity")
+CELLS = (*ELECTRIC, "relative_permeability")
 
 
 class CellMaterials(Tree):
@@ -54,6 +55,14 @@ class EdgeMaterials(Tree):
     """[S/m]"""
     metal: EdgeMasks
     """true where the tangential field is held at zero"""
+
+
+class FaceMaterials(Tree):
+    """Material of each magnetic component: Hx (nx + 1, ny, nz), Hy, Hz."""
+
+    relative_permeability: Components
+    magnetic_conductivity: Components
+    """[ohm/m]"""
 
 
 class Body(Tree):
@@ -124,7 +133,7 @@ class Scene(Tree):
         background = find_material(self.background, self.materials)
         values = {
             name: torch.full(grid.shape, mean(getattr(background, name)), dtype=torch.float64, device=grid.x.device)
-            for name in (*ELECTRIC, *MAGNETIC)
+            for name in CELLS
         }
         for part in self._solids():
             material = self.material(part)
@@ -186,13 +195,15 @@ class Scene(Tree):
             relative_permittivity=permittivity, conductivity=conductivity, metal=self.metal_edges(grid)
         )
 
-    def face_permeability(self, grid: Grid, *, subsamples: int = 4) -> Components:
-        """Returns the relative permeability of each magnetic component: Hx (nx + 1, ny, nz), Hy, Hz.
+    def face_materials(self, grid: Grid, *, subsamples: int = 4) -> FaceMaterials:
+        """Returns permeability and magnetic conductivity [ohm/m] of each face.
 
         The flux through a face is continuous: the dual of the permittivity of edges, on the boxes around faces.
         """
-        (found,) = self._effective(grid, permeability, on="faces", names=MAGNETIC, subsamples=subsamples)
-        return found
+        permeability, conductivity = self._effective(
+            grid, permeability_and_conductivity, on="faces", names=MAGNETIC, subsamples=subsamples
+        )
+        return FaceMaterials(relative_permeability=permeability, magnetic_conductivity=conductivity)
 
     def edge_response(self, grid: Grid, material: str, *, subsamples: int = 4) -> Components:
         """Returns, for each electric edge, the weight with which a material's poles (or conductivity) enter there."""

@@ -10,8 +10,8 @@ which keeps the scheme local and symmetric and costs a coefficient, no order [Mo
 
 Conductivity follows from the same formula for epsilon - j sigma / omega at first order in sigma / (omega epsilon):
 sigma_e = epsilon_e^2 (n_e^2 <sigma/epsilon^2> + (1 - n_e^2) <sigma> / <epsilon>^2). Along an interface that is exact
-for any loss; across one it is good while the displacement current is the larger. Permeability is the dual of
-permittivity, on the boxes of the faces.
+for any loss; across one it is good while the displacement current is the larger. Permeability and magnetic
+conductivity are the duals, on the boxes of the faces.
 
 Volumes are taken on the eighths of the cells: the boxes of edges and faces all are made of eight of these. Metal counts
 in no mean: what lies beside it is what the open part of the box holds.
@@ -231,9 +231,10 @@ def permittivity_and_conductivity(boxes: Boxes) -> tuple[Tensor, Tensor]:
     return permittivity, weighted(lambda values: boxes.value(values, "conductivity"))
 
 
-def permeability(boxes: Boxes) -> tuple[Tensor]:
-    """Returns the relative permeability of a component."""
-    return (_series_and_parallel(boxes, "relative_permeability")[0],)
+def permeability_and_conductivity(boxes: Boxes) -> tuple[Tensor, Tensor]:
+    """Returns relative permeability and magnetic conductivity [ohm/m] of a component."""
+    permeability, weighted = _effective(boxes, "relative_permeability")
+    return permeability, weighted(lambda values: boxes.value(values, "magnetic_conductivity"))
 
 
 def response_of(name: str) -> Callable[[Boxes], tuple[Tensor]]:
@@ -258,11 +259,13 @@ def _series_and_parallel(boxes: Boxes, name: str) -> tuple[Tensor, Tensor, Tenso
     return 1.0 / (share * boxes.mean(lambda values: 1.0 / value(values)) + (1.0 - share) / mean), share, mean
 
 
-def _effective(boxes: Boxes) -> tuple[Tensor, Callable[[Callable[[Values], float]], Tensor]]:
-    permittivity, share, mean = _series_and_parallel(boxes, "relative_permittivity")
+def _effective(
+    boxes: Boxes, name: str = "relative_permittivity"
+) -> tuple[Tensor, Callable[[Callable[[Values], float]], Tensor]]:
+    effective, share, mean = _series_and_parallel(boxes, name)
 
     def weighted(strength: Callable[[Values], float]) -> Tensor:
-        across = boxes.mean(lambda values: strength(values) / boxes.value(values, "relative_permittivity") ** 2)
-        return permittivity**2 * (share * across + (1.0 - share) * boxes.mean(strength) / mean**2)
+        across = boxes.mean(lambda values: strength(values) / boxes.value(values, name) ** 2)
+        return effective**2 * (share * across + (1.0 - share) * boxes.mean(strength) / mean**2)
 
-    return permittivity, weighted
+    return effective, weighted

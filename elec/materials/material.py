@@ -46,6 +46,8 @@ class Material(Tree):
     relative_permeability: Number = 1.0
     conductivity: Number = 0.0
     """[S/m]"""
+    magnetic_conductivity: Number = 0.0
+    """[ohm/m]: magnetic loss"""
     poles: tuple[Pole, ...] = ()
     kind: Kind = "dielectric"
     surface: Surface | None = None
@@ -55,6 +57,7 @@ class Material(Tree):
         check_number(prefix, "relative permittivity", self.relative_permittivity, lowest=1.0)
         check_number(prefix, "relative permeability", self.relative_permeability, lowest=1.0)
         check_number(prefix, "conductivity [S/m]", self.conductivity, lowest=0.0)
+        check_number(prefix, "magnetic conductivity [ohm/m]", self.magnetic_conductivity, lowest=0.0)
         if self.kind not in KINDS:
             raise InputError(f"{prefix}kind '{self.kind}' is not known; use one of {', '.join(map(repr, KINDS))}")
         if (self.kind in ("sheet", "conductor")) != (self.surface is not None):

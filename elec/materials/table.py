@@ -20,20 +20,24 @@ from elec.materials.material import BUILTIN, Material, Number, along, check_numb
 from elec.materials.surface import Surface, foil_surface, resistance_surface, thick_surface
 from mindsci.config import InputFile, Quantity, Table
 from mindsci.errors import InputError
-from mindsci.units import VACUUM_PERMITTIVITY, parse
+from mindsci.units import VACUUM_PERMEABILITY, VACUUM_PERMITTIVITY, parse
 
 if TYPE_CHECKING:
     from elec.materials.fit import Fit
 
 
-def _read_conductivity(value: Any) -> Number:
-    if isinstance(value, (list, tuple)):
-        return tuple(parse(entry, "S/m") for entry in value)  # type: ignore[return-value]
-    return parse(value, "S/m")
+def _along_axes(unit: str) -> Any:
+    """The type of one number, or three for x, y and z, in a unit."""
 
+    def read(value: Any) -> Number:
+        if isinstance(value, (list, tuple)):
+            return tuple(parse(entry, unit) for entry in value)  # type: ignore[return-value]
+        return parse(value, unit)
 
-def _write_conductivity(value: Number) -> str | list[str]:
-    return [f"{one!r} S/m" for one in value] if isinstance(value, tuple) else f"{value!r} S/m"
+    def write(value: Number) -> str | list[str]:
+        return [f"{one!r} {unit}" for one in value] if isinstance(value, tuple) else f"{value!r} {unit}"
+
+    return Annotated[float | tuple[float, float, float], BeforeValidator(read), PlainSerializer(write)]
 
 
 def _read_number(value: Any) -> Any:
@@ -41,9 +45,8 @@ def _read_number(value: Any) -> Any:
 
 
 OneOrThree = Annotated[float | tuple[float, float, float], BeforeValidator(_read_number)]
-Conductivity = Annotated[
-    float | tuple[float, float, float], BeforeValidator(_read_conductivity), PlainSerializer(_write_conductivity)
-]
+Conductivity = _along_axes("S/m")
+MagneticConductivity = _along_axes("ohm/m")
 
 
 class DebyeTable(Table):
@@ -81,8 +84,10 @@ class MaterialTable(Table):
     relative_permittivity: OneOrThree = 1.0
     """one number, or three for x, y and z; at infinite frequency where there are poles"""
     relative_permeability: OneOrThree = 1.0
-    conductivity: Conductivity | None = None
+    conductivity: Conductivity | None = None  # type: ignore[valid-type]
+    magnetic_conductivity: MagneticConductivity | None = None  # type: ignore[valid-type]
     loss_tangent: float | None = None
+    magnetic_loss_tangent: float | None = None
     loss_tangent_frequency: Quantity("Hz") | None = None  # type: ignore[valid-type]
     debye: list[DebyeTable] = []
     drude: list[DrudeTable] = []
@@ -106,6 +111,7 @@ class MaterialTable(Table):
         check_number("", "relative permittivity", self.relative_permittivity, lowest=1.0)
         check_number("", "relative permeability", self.relative_permeability, lowest=1.0)
         check_number("", "conductivity [S/m]", self.conductivity or 0.0, lowest=0.0)
+        check_number("", "magnetic conductivity [ohm/m]", self.magnetic_conductivity or 0.0, lowest=0.0)
         described = self._described()
         if self.kind == "pec" and described:
             raise InputError(f'kind = "pec" is perfect metal and takes no {", ".join(sorted(described))}; remove it')
@@ -122,17 +128,21 @@ class MaterialTable(Table):
         return {name for name in fields if name != "kind" and getattr(self, name) != fields[name].get_default()}
 
     def _check_loss(self) -> None:
-        if self.loss_tangent is not None and self.loss_tangent_frequency is None:
-            raise InputError(
-                "loss_tangent holds at one frequency only; add loss_tangent_frequency, e.g. "
-                'loss_tangent_frequency = "2.45 GHz"'
-            )
-        if self.loss_tangent is None and self.loss_tangent_frequency is not None:
-            raise InputError("loss_tangent_frequency is given without loss_tangent; add it or remove the frequency")
-        if self.loss_tangent is not None and self.conductivity is not None:
-            raise InputError("conductivity and loss_tangent both describe the loss; give one of them")
-        if self.loss_tangent is not None and self.loss_tangent_frequency is not None:
-            check_number("", "loss tangent", self.loss_tangent, lowest=0.0)
+        tangents = {"loss_tangent": self.loss_tangent, "magnetic_loss_tangent": self.magnetic_loss_tangent}
+        given = {name: value for name, value in tangents.items() if value is not None}
+        for name, value in given.items():
+            if self.loss_tangent_frequency is None:
+                raise InputError(
+                    f"{name} holds at one frequency only; add loss_tangent_frequency, e.g. "
+                    'loss_tangent_frequency = "2.45 GHz"'
+                )
+            check_number("", name.replace("_", " "), value, lowest=0.0)
+            conductivity = name.replace("loss_tangent", "conductivity")
+            if getattr(self, conductivity) is not None:
+                raise InputError(f"{conductivity} and {name} both describe the loss; give one of them")
+        if self.loss_tangent_frequency is not None:
+            if not given:
+                raise InputError("loss_tangent_frequency is given without loss_tangent; add it or remove the frequency")
             if not self.loss_tangent_frequency > 0:
                 raise InputError(f"loss_tangent_frequency = {self.loss_tangent_frequency:g} Hz must be positive")
 
@@ -162,23 +172,27 @@ class MaterialTable(Table):
         if self.kind in ("sheet", "conductor"):
             return Material(name=name, kind=self.kind, surface=self._surface())
         conductivity: Number = self.conductivity or 0.0
-        if self.loss_tangent is not None and self.loss_tangent_frequency is not None:
-            by_axis = [
-                loss_tangent_conductivity(
-                    self.loss_tangent, along(self.relative_permittivity, axis), frequency=self.loss_tangent_frequency
-                )
-                for axis in range(3)
-            ]
-            isotropic = not isinstance(self.relative_permittivity, tuple)
-            conductivity = by_axis[0] if isotropic else (by_axis[0], by_axis[1], by_axis[2])
+        magnetic: Number = self.magnetic_conductivity or 0.0
+        if self.loss_tangent is not None:
+            conductivity = self._of_tangent(self.loss_tangent, VACUUM_PERMITTIVITY, self.relative_permittivity)
+        if self.magnetic_loss_tangent is not None:
+            magnetic = self._of_tangent(self.magnetic_loss_tangent, VACUUM_PERMEABILITY, self.relative_permeability)
         return Material(
             name=name,
             relative_permittivity=self.relative_permittivity,
             relative_permeability=self.relative_permeability,
             conductivity=conductivity,
+            magnetic_conductivity=magnetic,
             poles=self._poles(),
             kind=self.kind,
         )
+
+    def _of_tangent(self, tangent: float, unit: float, number: Number) -> Number:
+        """The conductivity with this loss tangent at its frequency."""
+        factor = 2.0 * math.pi * (self.loss_tangent_frequency or 0.0) * unit * tangent
+        if isinstance(number, tuple):
+            return (factor * number[0], factor * number[1], factor * number[2])
+        return factor * number
 
     def _poles(self) -> tuple[Pole, ...]:
         found: list[Pole] = []
@@ -216,16 +230,19 @@ class MaterialTable(Table):
             return (
                 f"material '{name}': its skin effect is followed within {error:.2g} % from {low:.4g} to {high:.4g} Hz"
             )
-        if self.loss_tangent is None or self.loss_tangent_frequency is None:
-            return None
-        conductivity = self.material(name).conductivity
-        shown = ", ".join(
-            f"{along(conductivity, axis):.4g}" for axis in range(3 if isinstance(conductivity, tuple) else 1)
-        )
-        return (
-            f"material '{name}': loss tangent {self.loss_tangent:g} at {self.loss_tangent_frequency / 1e9:g} GHz is "
-            f"taken as a conductivity of {shown} S/m; it is exact at that frequency only"
-        )
+        material, said = self.material(name), []
+        for kind, tangent, conductivity, unit in (
+            ("", self.loss_tangent, material.conductivity, "S/m"),
+            ("magnetic ", self.magnetic_loss_tangent, material.magnetic_conductivity, "ohm/m"),
+        ):
+            if tangent is not None:
+                numbers = conductivity if isinstance(conductivity, tuple) else (conductivity,)
+                shown = ", ".join(f"{number:.4g}" for number in numbers)
+                at = f"{(self.loss_tangent_frequency or 0.0) / 1e9:g} GHz"
+                said.append(
+                    f"{kind}loss tangent {tangent:g} at {at} is taken as a {kind}conductivity of {shown} {unit}"
+                )
+        return f"material '{name}': {', and '.join(said)}; it is exact at that frequency only" if said else None
 
 
 @functools.lru_cache(maxsize=32)

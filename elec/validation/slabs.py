@@ -85,27 +85,28 @@ def slab_powers(
     """Returns the grid, and reflected and transmitted power of the slab, moved by a shift [cells]."""
     cell = THICKNESS / cells
     before = LAYERS + 24
-    grid = _column(cell, 2 * before + cells + 1)
+    grid = column(cell, 2 * before + cells + 1)
     first = (before + shift) * cell
     solid = box((-WIDE, -WIDE, first), (WIDE, WIDE, first + THICKNESS))
     pulse = ModulatedGaussian(frequency=6.5e9, bandwidth=12e9)
     n_steps = round((pulse.duration + 3e-9) / (COURANT * grid.courant_limit()))
     at = (LAYERS + 6, before - 4, before + cells + 8)
     nothing, there = (
-        _spectra(grid, media, at, pulse, n_steps, frequencies, polarisation=(1, 0, 0))
-        for media in (uniform_media(grid, walls=_walls()), _filled(grid, solid, PERMITTIVITY, _walls()))
+        sheet_spectra(grid, media, at, pulse, n_steps, frequencies, polarisation=(1, 0, 0))
+        for media in (uniform_media(grid, walls=sideways()), _filled(grid, solid, PERMITTIVITY, sideways()))
     )
     reflected = ((there[0] - nothing[0]) / nothing[1]).abs() ** 2
     return grid, reflected, (there[2] / nothing[2]).abs() ** 2
 
 
-def _column(cell: float, cells: int) -> Grid:
-    """Cells in a row along z, two across; long ones along y, where nothing changes."""
+def column(cell: float, cells: int) -> Grid:
+    """Returns cells in a row along z, two across; long ones along y, where nothing changes."""
     across = cell * torch.arange(3, dtype=torch.float64)
     return Grid(x=across, y=10.0 * across, z=cell * torch.arange(cells + 1, dtype=torch.float64))
 
 
-def _walls(phase: float = 0.0) -> Walls:
+def sideways(phase: float = 0.0) -> Walls:
+    """Returns the walls of a column: periodic across it, with a phase [rad] along x."""
     return Walls(x=("periodic", "periodic"), y=("periodic", "periodic"), phase=(phase, 0.0, 0.0))
 
 
@@ -115,7 +116,7 @@ def _filled(grid: Grid, solid: object, permittivity: float, walls: Walls) -> Med
     return scene_media(Scene(parts=(body,), materials=materials), grid, walls=walls)
 
 
-def _spectra(
+def sheet_spectra(
     grid: Grid,
     media: Media,
     nodes: Sequence[int],
@@ -127,8 +128,8 @@ def _spectra(
     lateral: float = 0.0,
     walls: Walls | None = None,
 ) -> Complex[Tensor, "nodes f"]:
-    """Spectra of the field along the larger tangential part of the polarisation at some nodes, struck by a sheet."""
-    walls = walls if walls is not None else _walls()
+    """Returns spectra along the larger tangential part of the polarisation at some nodes, struck by a sheet."""
+    walls = walls if walls is not None else sideways()
     dt = COURANT * grid.courant_limit()
     sources = plane_source(
         grid,
@@ -178,15 +179,15 @@ def _half_space(angle: float, polarisation: str, cells: int, shift: float) -> tu
     cell = wavelength / (INDEX * cells)
     lateral = 2.0 * math.pi / wavelength * math.sin(math.radians(angle))
     face = LAYERS + 20
-    grid = _column(cell, face + 12 + LAYERS)
-    walls = _walls(-lateral * float(grid.x[-1]))
+    grid = column(cell, face + 12 + LAYERS)
+    walls = sideways(-lateral * float(grid.x[-1]))
     # Below the frequency that travels along the face nothing propagates: the band ends well above it.
     pulse = ModulatedGaussian(frequency=CARRIER, bandwidth=0.9 * CARRIER * (1.0 - math.sin(math.radians(angle))))
     solid = box((-WIDE, -WIDE, (face + shift) * cell), (WIDE, WIDE, WIDE))
     n_steps = round((pulse.duration + 10.0 / CARRIER) / (COURANT * grid.courant_limit()))
     direction = (math.cos(math.radians(angle)), 0.0, -math.sin(math.radians(angle)))
     found = [
-        _spectra(
+        sheet_spectra(
             grid,
             media,
             (LAYERS + 5, LAYERS + 14),

@@ -92,6 +92,7 @@ def test_the_triton_step_gives_the_numbers_of_the_reference(repository: Path) ->
         "memory.1",
         "memory.2",
         "polarization",
+        "magnetization",
         "records",
         "spectra",
     }

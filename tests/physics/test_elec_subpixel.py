@@ -44,7 +44,7 @@ def test_a_plane_between_nodes_gives_means_along_it_and_means_of_the_inverse_acr
 
 
 def test_permeability_of_faces_is_the_dual_of_permittivity_of_edges() -> None:
-    found = scene(box((-9, -9, -9), (3.3, 9, 9))).face_permeability(even())
+    found = scene(box((-9, -9, -9), (3.3, 9, 9))).face_materials(even()).relative_permeability
     assert float(found[0][3, 3, 3]) == pytest.approx(1.0 / (0.8 / 3.0 + 0.2), rel=1e-3)
     assert float(found[1][3, 3, 3]) == pytest.approx(0.3 * 3.0 + 0.7, rel=1e-3)
 

@@ -218,7 +218,7 @@ def test_edges_take_the_mean_of_their_cells_weighted_by_area():
 def test_permeability_of_a_face_is_that_of_two_cells_in_series():
     grid = uniform(4)
     scene = Scene(parts=(block((0, 0, 0), (2, 4, 4), "core", "glass"),), materials=MATERIALS)
-    hx, hy, hz = scene.face_permeability(grid)
+    hx, hy, hz = scene.face_materials(grid).relative_permeability
     assert (hx.shape, hy.shape, hz.shape) == ((5, 4, 4), (4, 5, 4), (4, 4, 5))
     assert hx[:, 1, 1].tolist() == pytest.approx([3, 3, 2 / (1 + 1 / 3), 1, 1])
     assert hy[:, 2, 1].tolist() == pytest.approx([3, 3, 1, 1])
