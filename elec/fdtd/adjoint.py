@@ -19,6 +19,7 @@ from elec.fdtd.retrace import Retrace, Wanted, cheapest, with_places
 from elec.fdtd.sources import Source
 from elec.fdtd.stretching import along_axes, in_layers
 from elec.fdtd.transpose import drives, reader, widths
+from elec.fdtd.undone import Undone
 from elec.fields import Fields
 from mindsci import tree
 from mindsci.errors import InputError
@@ -68,13 +69,22 @@ class Inputs(NamedTuple):
 
 
 def differentiable_advance(
-    step: YeeStep, fields: Fields, first: int, n_steps: int, dt: float, region: Any = None, every: int = 1
+    step: YeeStep,
+    fields: Fields,
+    first: int,
+    n_steps: int,
+    dt: float,
+    *,
+    region: Any = None,
+    every: int = 1,
+    undo: bool = False,
 ) -> Fields:
     """Returns the fields after n_steps from step `first`, with their derivative.
 
     region: (low, high), the box of nodes low .. high - 1 outside which the media's gradients are taken as zero; None
     for the whole grid. every: samples only each so many steps, enough while 1 / (2 every dt) is above the highest
-    frequency that the fields and the gradients' signals share.
+    frequency that the fields and the gradients' signals share. undo: the steps of the forward run are undone on the way
+    back instead of run once more.
     """
     media, poles = step.ampere.media, step.ampere.media.poles
     steps = torch.arange(first, first + n_steps)
@@ -104,7 +114,7 @@ def differentiable_advance(
         n_steps=n_steps,
         dt=dt,
     )
-    run = Run(step, fields, wanted, inputs)
+    run = Run(step, fields, wanted, inputs, undo)
     outputs = _Adjoint.apply(run, fields.records, fields.spectra, *inputs.flat())
     return tree.with_leaves(tree.map(torch.Tensor.detach, fields), list(outputs))
 
@@ -135,16 +145,16 @@ class _Adjoint(torch.autograd.Function):
 class Run:
     """One forward run, and what it keeps for the adjoint one."""
 
-    def __init__(self, step: YeeStep, fields: Fields, wanted: Wanted, inputs: Inputs) -> None:
+    def __init__(self, step: YeeStep, fields: Fields, wanted: Wanted, inputs: Inputs, undo: bool) -> None:
         self.step, self.start, self.wanted = tree.detach(step), tree.detach(fields), wanted
         self.needs = [tensor.requires_grad for tensor in inputs.flat()]
         self.zeros = [tensor.detach().new_zeros(()).expand(tensor.shape) for tensor in inputs.flat()]
         self.readers = [reader(step, source) for source, *_ in inputs.sources]
         self.signals = [signals.detach() for *_, signals in inputs.sources]
-        self.way = self._way()
+        self.way = Undone(self.step, wanted) if undo else self._run_again()
         self.engine: Any = None
 
-    def _way(self) -> Retrace:
+    def _run_again(self) -> Retrace:
         wanted, nodes = self.wanted, self.start.nodes
         part = subgrid.part(self.step, *subgrid.box_around(self.step, wanted.low, wanted.high))
         if all(a == 0 and b == size for a, b, size in zip(wanted.low, wanted.high, nodes, strict=True)):

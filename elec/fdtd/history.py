@@ -63,6 +63,16 @@ class Samples:
         )
         return part
 
+    def begin_with(self, electric: Tensor, magnetic: Tensor) -> None:
+        """Takes E(last) and H(last + 1/2), from which the steps are undone."""
+        cut = History(self).cut
+        (slot,) = self.slots(np.array([self.last]), self.electric)
+        if slot >= 0:
+            self.electric[slot].copy_(electric[cut])
+        if len(self.magnetic) and self.every == 1:
+            self.magnetic[-1].copy_(magnetic[cut])
+            self.handed_on = True
+
     def hand_on(self) -> None:
         """Keeps the first magnetic sample for the stretch of steps before this one."""
         if len(self.magnetic) and self.every == 1:
@@ -107,11 +117,19 @@ class Products:
 class History:
     """One engine call's view of the samples: to fill them, or to add their products.
 
-    `signals` receives the raw values at the places of the probes, (steps, places).
+    `signals` receives the raw values at the places of the probes, (steps, places). undone: the steps run backwards,
+    from E(undone) and H(undone + 1/2) at step 0.
     """
 
-    def __init__(self, samples: Samples, products: Products | None = None, *, record: bool = True) -> None:
-        self.samples, self.products = samples, products
+    def __init__(
+        self,
+        samples: Samples,
+        products: Products | None = None,
+        *,
+        record: bool = True,
+        undone: int | None = None,
+    ) -> None:
+        self.samples, self.products, self.undone = samples, products, undone
         self.mode: Literal["off", "record", "correlate"] = "correlate" if products else "record" if record else "off"
         self.signals = torch.zeros(0, 0)
 
@@ -127,6 +145,9 @@ class History:
         -1 where there is none; -2 where, besides, the field need not be kept, for no product follows at the next step.
         """
         step, samples = np.arange(first, first + n_steps + 1), self.samples
+        if self.undone is not None:
+            left = self.undone - step[:-1]
+            return samples.slots(left - 1, samples.electric), samples.slots(left, samples.magnetic)
         if self.products is None:
             return samples.slots(step + 1, samples.electric)[:-1], samples.slots(step + 1, samples.magnetic)[:-1]
         electric = samples.slots(self.products.end - step, samples.electric)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
-from elec.fdtd import adjoint
+from elec.fdtd import adjoint, recorded
 from elec.fdtd.absorber import Absorber
 from elec.fdtd.arrays import Turn
 from elec.fdtd.flows import Ampere, Faraday, Probe, check_capacity, step_index
@@ -75,6 +76,19 @@ class YeeStep(Tree):
     def __call__(self, fields: Fields, t: float, dt: float) -> Fields:
         return self.splitting(fields, t, dt)
 
+    @functools.cached_property
+    def recorded_places(self) -> tuple[Tensor, Tensor]:
+        """The edges and faces whose fields `undo` is told."""
+        return recorded.masks(tree.detach(self))
+
+    def recorded(self, fields: Fields) -> tuple[Tensor, ...]:
+        """Returns what `undo` needs of the fields before a step."""
+        return recorded.recorded(self, fields)
+
+    def undo(self, fields: Fields, record: tuple[Tensor, ...], t: float, dt: float) -> Fields:
+        """Returns the fields before the step from t to t + dt, by the reference flows."""
+        return recorded.undone(self, fields, record, t, dt)
+
     def advance(self, fields: Fields, t: float, dt: float, n_steps: int) -> Fields:
         """Returns the fields n_steps later, without a gradient; the argument is left as it was."""
         first = step_index(t, dt)
@@ -105,13 +119,21 @@ class YeeStep(Tree):
         return adjoint.cannot(self, fields)
 
     def differentiable_advance(
-        self, fields: Fields, t: float, dt: float, n_steps: int, *, region: Any = None, every: int = 1
+        self,
+        fields: Fields,
+        t: float,
+        dt: float,
+        n_steps: int,
+        *,
+        region: Any = None,
+        every: int = 1,
+        undo: bool = False,
     ) -> Fields:
         """Returns the fields n_steps later with their derivative, by the fused adjoint."""
         first = step_index(t, dt)
         if self.probe.probes.weights.shape[0]:
             check_capacity(fields, first + n_steps)
-        return adjoint.differentiable_advance(self, fields, first, n_steps, dt, region, every)
+        return adjoint.differentiable_advance(self, fields, first, n_steps, dt, region=region, every=every, undo=undo)
 
     def start(self, n_samples: int = 0) -> Fields:
         """Returns fields at rest with room for n_samples steps of the probes."""

@@ -87,8 +87,11 @@ def box_around(step: YeeStep, low: Sequence[int], high: Sequence[int]) -> tuple[
     return tuple(first), tuple(last)
 
 
-def part(step: YeeStep, low: tuple[int, ...], high: tuple[int, ...]) -> Part:
-    """Returns a box as a step without probes and monitors; the surface's source is added by the caller."""
+def part(step: YeeStep, low: tuple[int, ...], high: tuple[int, ...], also: Tensor | None = None) -> Part:
+    """Returns a box as a step without probes and monitors; the surface's source is added by the caller.
+
+    also: edges in the box, in the whole grid, that are to be driven like those of the surface; they follow these.
+    """
     whole = step.ampere.media
     nodes = whole.metal.shape[1:]
     device = whole.metal.device
@@ -99,6 +102,10 @@ def part(step: YeeStep, low: tuple[int, ...], high: tuple[int, ...]) -> Part:
     held = torch.zeros(3, *shape, dtype=torch.bool)
     shift = torch.tensor([0, *low])
     held[(surface - shift).unbind(1)] = True
+    if also is not None and len(also):
+        also = also[~held[(also - shift).unbind(1)]]
+        held[(also - shift).unbind(1)] = True
+        surface = torch.cat([surface, also])
     metal = whole.metal[cut] | outer_walls(shape, walls=walls, device=device) | held.to(device)
     poles, terms = _poles(whole.poles, low, high, held)
     magnetic_poles, magnetic_terms = _poles(whole.magnetic_poles, low, high, torch.zeros_like(held))

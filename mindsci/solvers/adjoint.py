@@ -8,6 +8,7 @@ differ in what they keep between the forward and the backward pass.
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,8 @@ from torch.utils.checkpoint import checkpoint
 from mindsci import tree
 from mindsci.errors import InputError
 from mindsci.tree import Tree
+
+logger = logging.getLogger(__name__)
 
 
 class Loop(Tree):
@@ -47,9 +50,15 @@ class Loop(Tree):
     def observes(self, index: int) -> bool:
         return self.observe is not None and (index + 1) % self.every == 0
 
-    def undo(self, state: Any, index: int) -> Any:
-        """Returns the state before step `index`, from the state after it."""
-        return self.step(state, (self.start + index + 1) * self.dt, -self.dt)
+    def recorded(self, state: Any) -> Any:
+        """Returns what undoing the next step cannot find again of a state, None where it finds all."""
+        return self.step.recorded(state) if hasattr(self.step, "recorded") else None
+
+    def undo(self, state: Any, index: int, record: Any) -> Any:
+        """Returns the state before step `index`, from the state after it and what was recorded of it."""
+        if record is None:
+            return self.step(state, (self.start + index + 1) * self.dt, -self.dt)
+        return self.step.undo(state, record, (self.start + index) * self.dt, self.dt)
 
 
 class Direct(Tree):
@@ -85,7 +94,7 @@ class Fused(Tree):
     """The step's own derivative: as its fused forward path, compiled, with what it keeps chosen by the step.
 
     A step offers it by `fused_cannot(state) -> reason | None` and `differentiable_advance(state, t, dt, n_steps,
-    region=, every=) -> state`. Raises InputError where it has none, or where it does not serve.
+    region=, every=, undo=) -> state`. Raises InputError where it has none, or where it does not serve.
 
     region: where in the state's arrays the step's parameters matter, in the step's own terms; None is everywhere. What
     the run keeps grows with it. every: keep only each so many steps of that, for signals that are smooth on that scale.
@@ -100,7 +109,7 @@ class Fused(Tree):
             raise InputError(f"adjoint Fused does not serve: {reason}; use Checkpoint()")
         t = loop.start * loop.dt
         advance = loop.step.differentiable_advance
-        return advance(state, t, loop.dt, n_steps, region=self.region, every=self.every), []
+        return advance(state, t, loop.dt, n_steps, region=self.region, every=self.every, undo=False), []
 
 
 def fused_cannot(loop: Loop, state: Any) -> str | None:
@@ -115,12 +124,26 @@ def fused_cannot(loop: Loop, state: Any) -> str | None:
 class Reversible(Tree):
     """Keeps the last state only and runs the scheme backwards: memory independent of the number of steps.
 
-    Raises InputError for a step with an irreversible flow, by name. Rounding grows as the scheme is undone:
+    A step with irreversible flows must say what of a state undoing cannot find again, by `recorded(state) -> record`,
+    which is kept for every step, and `undo(state, record, t, dt) -> state`. Raises InputError where it does not, naming
+    the flows. Rounding grows as the scheme is undone:
     use float64, or segments short against the Lyapunov time of a chaotic system. First derivatives only.
+
+    A step with a derivative of its own (`Fused`) undoes its compiled steps; region and every are as there.
     """
 
+    region: Any = None
+    every: int = 1
+
     def run(self, loop: Loop, state: Any, n_steps: int) -> tuple[Any, list[Any]]:
-        if not loop.step.reversible:
+        reason = fused_cannot(loop, state)
+        if reason is None:
+            t, advance = loop.start * loop.dt, loop.step.differentiable_advance
+            return advance(state, t, loop.dt, n_steps, region=self.region, every=self.every, undo=True), []
+        if self.region is not None or self.every != 1:
+            raise InputError(f"adjoint Reversible takes region and every for compiled steps only: {reason}")
+        logger.info("adjoint Reversible undoes the plain flows, for %s", reason)
+        if not loop.step.reversible and not hasattr(loop.step, "recorded"):
             names = getattr(loop.step, "irreversible", [type(loop.step).__name__])
             raise InputError(
                 f"adjoint Reversible cannot undo {', '.join(names)}; use Checkpoint(), or leave the flow out"
@@ -152,6 +175,7 @@ class _Layout:
         self.parameters = parameters
         self.n_steps = n_steps
         self.templates: list[Any] = []
+        self.records: list[Any] = []
 
 
 class _Reverse(torch.autograd.Function):
@@ -159,7 +183,11 @@ class _Reverse(torch.autograd.Function):
     def forward(ctx: Any, layout: _Layout, *tensors: Tensor) -> tuple[Tensor, ...]:
         n_leaves = len(tensors) - len(layout.parameters)
         state = tree.with_leaves(layout.state, list(tensors[:n_leaves]))
-        last, observations = layout.loop.advance(state, 0, layout.n_steps)
+        last, observations = state, []
+        for index in range(layout.n_steps):
+            layout.records.append(layout.loop.recorded(last))
+            last, seen = layout.loop.advance(last, index, index + 1)
+            observations += seen
         layout.templates = [tree.map(_placeholder, seen) for seen in observations]
         # An output must be a new tensor: a leaf that no flow touches would otherwise be returned as it came.
         leaves = [leaf.clone() for leaf in tree.leaves(last)]
@@ -185,7 +213,7 @@ class _Reverse(torch.autograd.Function):
                 first = len(observed) - len(tree.leaves(next(templates)))
                 observed, seen = observed[:first], observed[first:]
             with torch.no_grad():
-                before = tree.detach(layout.loop.undo(after, index))
+                before = tree.detach(layout.loop.undo(after, index, layout.records[index]))
             state_gradients, sums = _step_gradient(layout, before, index, state_gradients, seen, sums)
             after = before
         return (None, *state_gradients, *sums)

@@ -43,7 +43,7 @@ print(json.dumps(worst))
 
 GRADIENT_SCRIPT = """
 import json, torch
-import test_fdtd_fused_adjoint as problems
+import fdtd_unknowns as problems
 from elec.fdtd import retrace
 from mindsci.solvers import Checkpoint, Fused
 

@@ -1,0 +1,201 @@
+"""The steps of a run undone: the adjoint run meets the forward fields of a box again, from its last fields alone.
+
+Without loss the step with -dt undoes the step, to rounding. What cannot be undone is held at what the forward run
+recorded: the tangential electric field on the inner face of the absorbing layers (and on the sides of the box), and the
+field at edges with poles or with so much loss that undoing it would multiply rounding errors more than tenfold over the
+run. All else in the box follows from these and from its last fields. docs/theory/adjoint.md bounds the error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from elec.fdtd import subgrid
+from elec.fdtd.arrays import Turn
+from elec.fdtd.history import History, Samples, no_samples
+from elec.fdtd.record import CHUNK, Record, error_bound, highest_frequency
+from elec.fdtd.retrace import AtPoles, Wanted, cut, pole_places
+from elec.fdtd.sources import Source
+from elec.fields import Fields
+from mindsci import tree
+from mindsci.errors import InputError
+from mindsci.units import VACUUM_PERMITTIVITY
+
+if TYPE_CHECKING:
+    from elec.fdtd.step import YeeStep
+
+STRETCH = 32
+"""Steps undone between two calls of the adjoint run: their samples are all that is kept of them."""
+GROWTH = 10.0
+"""Most by which undoing the losses of a run may multiply a rounding error."""
+
+
+def between_layers(step: YeeStep) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Returns (low, high): the nodes low .. high - 1 of whose edges and faces none lies in absorbing layers."""
+    nodes = step.ampere.media.metal.shape[1:]
+    absorber = step.ampere.absorber
+    layers = absorber.layers if absorber is not None else ((0, 0),) * 3
+    low = tuple(first for first, _ in layers)
+    high = tuple(size - 1 - last if last else size for size, (_, last) in zip(nodes, layers, strict=True))
+    return low, high
+
+
+class Undone:
+    """`retrace.Retrace` by undoing."""
+
+    def __init__(self, step: YeeStep, wanted: Wanted) -> None:
+        """Raises InputError for a box that reaches into absorbing layers, or that is lossy all through."""
+        first, last = between_layers(step)
+        if any(a < c or b > d for a, b, c, d in zip(wanted.low, wanted.high, first, last, strict=True)):
+            raise InputError(
+                f"Reversible cannot undo absorbing layers, and the media of nodes {wanted.low} to {wanted.high} reach "
+                f"into them; give region=({first}, {last}), what lies between them, or adjoint=Fused()"
+            )
+        nodes = step.ampere.media.metal.shape[1:]
+        low, high = subgrid.box_around(step, wanted.low, wanted.high)
+        low = tuple(max(a, b) for a, b in zip(low, first, strict=True))
+        high = tuple(min(a, b + 1, size - 1) for a, b, size in zip(high, last, nodes, strict=True))
+        lossy = lossy_edges(step, low, high, wanted.n_steps, wanted.dt)
+        sides = len(subgrid.part(step, low, high).surface)
+        self.wanted, self.part, self.sides = wanted, _without_layers(subgrid.part(step, low, high, lossy)), sides
+        self.pole_places = pole_places(step, wanted)
+        self.places = torch.cat([self.part.surface, self.pole_places])
+        self.chunks = [*range(0, wanted.n_steps, CHUNK), wanted.n_steps]
+        longest = max(STRETCH, 4 * wanted.every)
+        self.bounds = cut(wanted, range(longest, wanted.n_steps, longest))
+        dtype = step.ampere.media.permittivity.dtype
+        bound = error_bound(dtype)
+        sources = (*step.ampere.sources, *step.faraday.sources)
+        band = highest_frequency(sources, wanted.first, wanted.n_steps, wanted.dt, 0.1 * bound)
+        self.records = (Record(band, bound), Record(band, bound))
+        self.pole_signals: list[Tensor] = []
+        self.engine: Any = None
+
+    def watch(self, fields: Fields, chunk: int, turn: Turn) -> History:
+        return History(no_samples(fields.electric.dtype, fields.electric.device))
+
+    def take(self, chunk: int, signals: Tensor) -> None:
+        sides, lossy, poles = signals.split(
+            [self.sides, len(self.part.surface) - self.sides, len(self.pole_places)], dim=1
+        )
+        self.records[0].add(sides)
+        self.records[1].add(lossy)
+        self.pole_signals.append(poles.clone())
+
+    def finish(self, fields: Fields) -> None:
+        """Keeps E after the last step, and H half a step later: undoing begins with Faraday's law."""
+        wanted = self.wanted
+        last = self.part.fields(fields)
+        with torch.no_grad():
+            self.fields = self.part.step.faraday(last, (wanted.first + wanted.n_steps) * wanted.dt, wanted.dt)
+
+    def met(self, stretch: int, turn: Turn) -> Samples:
+        wanted, fields = self.wanted, self.fields
+        begin, end = self.bounds[stretch : stretch + 2]
+        if self.engine is None:
+            longest = max(b - a for a, b in zip(self.bounds, self.bounds[1:], strict=False))
+            self.samples = wanted.room(longest, turn, fields.electric)
+            self.engine = self._undoing().prepared(fields, -wanted.dt, turn=turn)
+        samples = self.samples
+        samples.move(wanted.first + begin, wanted.first + end)
+        within = samples.within(self.part.low)
+        within.begin_with(turn.field(fields.electric), turn.field(fields.magnetic))
+        samples.handed_on = within.handed_on
+        history = History(within, undone=wanted.first + wanted.n_steps)
+        self.fields = self.engine.advance(fields, wanted.n_steps - end, end - begin, history)
+        return samples
+
+    def _undoing(self) -> YeeStep:
+        """The box with its sources backwards: step r undoes Faraday's law of step n - r, Ampere's of n - 1 - r."""
+        step, wanted, corner = self.part.step, self.wanted, torch.tensor([0, *self.part.low])
+
+        def backwards(source: Source) -> Source:
+            return tree.replace(source, waveform=_Backwards(source, wanted))
+
+        electric = [backwards(source) for source in step.ampere.sources]
+        if len(self.part.surface):
+            electric.append(
+                Source(
+                    places=self.part.surface - corner,
+                    amplitude=torch.ones(len(self.part.surface), dtype=torch.float64),
+                    waveform=_Recorded(self.records, wanted),
+                    kind="field",
+                    columns=torch.arange(len(self.part.surface)),
+                )
+            )
+        magnetic = tuple(backwards(source) for source in step.faraday.sources)
+        return tree.replace(
+            step,
+            ampere=tree.replace(step.ampere, sources=tuple(electric)),
+            faraday=tree.replace(step.faraday, sources=magnetic),
+        )
+
+    def at_poles(self, stretch: int) -> AtPoles | None:
+        return (torch.cat(self.pole_signals), None) if stretch == 0 else None
+
+
+OFFSETS = {"magnetic current": (0.0, 0), "current": (0.5, 1), "field": (1.0, 2)}
+"""Where in its step a source acts, and how many steps before n - r lies the one whose signal undoing step r takes."""
+
+
+def _steps(t: Tensor, wanted: Wanted, kind: str) -> Tensor:
+    """The forward steps, counted from the run's first, that belong to times of steps backwards."""
+    offset, before = OFFSETS[kind]
+    return wanted.n_steps - before - torch.round(-t / wanted.dt - offset).to(torch.int64)
+
+
+class _Backwards:
+    """A source's signals for steps that undo."""
+
+    def __init__(self, source: Source, wanted: Wanted) -> None:
+        self.source, self.wanted = source, wanted
+
+    def __call__(self, t: Tensor) -> Tensor:
+        steps = _steps(t, self.wanted, self.source.kind)
+        signals = self.source.signal(self.wanted.first + steps, self.wanted.dt)
+        return torch.where((steps >= 0).to(signals.device)[:, None], signals, 0.0)  # a run begins at rest
+
+
+class _Recorded:
+    """Recorded fields for steps that undo."""
+
+    def __init__(self, records: tuple[Record, ...], wanted: Wanted) -> None:
+        self.records, self.wanted = records, wanted
+
+    def __call__(self, t: Tensor) -> Tensor:
+        steps = _steps(t, self.wanted, "field")
+        low, high = max(int(steps.min()), 0), int(steps.max()) + 1
+        if high <= 0:
+            return torch.cat([record.rows(0, 1) * 0.0 for record in self.records], dim=1)
+        rows = torch.cat([record.rows(low, high) for record in self.records], dim=1).flip(0)
+        rest = len(steps) - len(rows)
+        return torch.cat([rows, rows.new_zeros(rest, rows.shape[1])]) if rest else rows
+
+
+def _without_layers(part: subgrid.Part) -> subgrid.Part:
+    """The layers' cell behind the surface is there for engines, which leave the last nodes out; nothing needs it."""
+    step = part.step
+    media = step.ampere.media
+    media = tree.replace(media, conductivity=media.conductivity.masked_fill(media.metal, 0.0))
+    ampere = tree.replace(step.ampere, absorber=None, media=media)
+    return part._replace(step=tree.replace(step, ampere=ampere, faraday=tree.replace(step.faraday, absorber=None)))
+
+
+def lossy_edges(step: YeeStep, low: tuple[int, ...], high: tuple[int, ...], n_steps: int, dt: float) -> Tensor:
+    """Returns the edges (component, i, j, k) of nodes low .. high that cannot be undone over the run."""
+    media = step.ampere.media
+    cut_out = (slice(None), *(slice(a, b + 1) for a, b in zip(low, high, strict=True)))
+    corner, found = torch.tensor([0, *low]), torch.zeros(0, 4, dtype=torch.int64)
+    conductivity, metal = media.conductivity[cut_out], media.metal[cut_out]
+    if bool((conductivity != 0).any()):
+        # |decay| = |1 - s| / (1 + s) with s = sigma dt / (2 epsilon), to the n-th power; s < 1 is part of the bound.
+        s = 0.5 * dt * conductivity / (media.permittivity[cut_out] * VACUUM_PERMITTIVITY)
+        least = GROWTH ** (-1.0 / n_steps)
+        found = ((s > (1.0 - least) / (1.0 + least)) & ~metal).nonzero().cpu() + corner
+    if media.poles is not None:
+        edges = media.poles.edges.cpu()
+        found = torch.cat([found, edges[subgrid.terms_inside(media.poles, low, [b + 1 for b in high])]])
+    return torch.unique(found, dim=0)
