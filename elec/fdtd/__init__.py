@@ -2,6 +2,7 @@
 
 from elec.fdtd.absorber import Absorber, Stretch, absorbing_layers
 from elec.fdtd.flows import Ampere, Faraday, Probe
+from elec.fdtd.gaussian_beam import GaussianBeam, beam_sources
 from elec.fdtd.lumped import Circuit, LumpedElement
 from elec.fdtd.media import Media, outer_walls, padded, scene_media, uniform_media
 from elec.fdtd.poles import Poles, join_poles
@@ -21,6 +22,7 @@ __all__ = [
     "ContinuousWave",
     "Faraday",
     "Gaussian",
+    "GaussianBeam",
     "GaussianDerivative",
     "LumpedElement",
     "Media",
@@ -38,6 +40,7 @@ __all__ = [
     "Walls",
     "YeeStep",
     "absorbing_layers",
+    "beam_sources",
     "dipole",
     "join_poles",
     "join_probes",
