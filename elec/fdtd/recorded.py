@@ -34,6 +34,9 @@ def masks(step: YeeStep) -> tuple[Bool[Tensor, "3 x y z"], Bool[Tensor, "3 x y z
     edges = (layered | (media.conductivity != 0)) & ~media.metal
     if media.poles is not None:
         edges[media.poles.index()] = True
+    for source in step.ampere.sources:
+        if source.kind == "field":  # before the first step an edge need not have what the signal would give it
+            edges[tuple(part.to(edges.device) for part in source.places.unbind(1))] = True
     return edges, layered
 
 
