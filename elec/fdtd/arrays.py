@@ -86,7 +86,7 @@ class Coefficients(NamedTuple):
 
 class Layers(NamedTuple):
     """Absorbing layers: place of each index in the memory of its axis (-1 outside), cells and thickness along z, and
-    the recursion (b, c / spacing) in the layers of each axis.
+    the recursion (b, c / spacing) in the layers of each axis. ends is for the CPU kernel, see `RowEnds`.
     """
 
     slab_x: np.ndarray
@@ -99,6 +99,7 @@ class Layers(NamedTuple):
     c_e: tuple[np.ndarray, np.ndarray, np.ndarray]
     b_h: tuple[np.ndarray, np.ndarray, np.ndarray]
     c_h: tuple[np.ndarray, np.ndarray, np.ndarray]
+    ends: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
 class Around(NamedTuple):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from elec.fdtd import cpu_history
 from elec.fdtd import cpu_kernels as kernels
 from elec.fdtd.arrays import (
     Boxes,
@@ -30,7 +31,9 @@ from elec.fdtd.arrays import (
     source_edges,
     source_signals,
 )
+from elec.fdtd.cpu_vectors import lanes
 from elec.fdtd.history import MODES, History, Products, no_samples
+from elec.fdtd.row_ends import row_ends
 from elec.fdtd.rows import Pool, padded_copy
 from elec.fields import Fields
 
@@ -61,7 +64,9 @@ class NumbaEngine:
         self.nodes = self.turn.axes(fields.nodes)
         tables = like.coefficients if like is not None else coefficients(step, dt, self.dtype, self.turn).padded()
         self.coefficients = tables
-        self.layers = layers(step, dt, self.dtype, fields.nodes, self.turn)
+        slabs = layers(step, dt, self.dtype, fields.nodes, self.turn)
+        self.ends = row_ends(slabs, lanes(self.dtype.itemsize))
+        self.layers = self.ends.tables(slabs)
         self.around = around(fields.nodes, walls, self.turn)
         self.sources = source_edges(step, tables, self.nodes[0], self.turn, dt)
         planes, poles = self.nodes[0], step.ampere.media.poles
@@ -93,6 +98,7 @@ class NumbaEngine:
         if self.around.periodic[2]:  # what stood for the cells before the first lies in padding that others see
             for component in self.turn.axes((0, 1, 2))[:2]:
                 state.magnetic[component, :, :, self.nodes[2] - 1 :] = 0.0
+        self.ends.cut(state.memory[2], self.turn.field(self.turn.axes(new.memory)[2]))
         new.polarization[:, torch.from_numpy(self.order)] = torch.from_numpy(state.current)
         new.magnetization[:, torch.from_numpy(self.magnetic_order)] = torch.from_numpy(state.magnetic_current)
         if history is not None:
@@ -111,14 +117,14 @@ class NumbaEngine:
         chunks = max(1, min(torch.get_num_threads(), cells // CELLS_PER_THREAD, planes // 2))
         return (depth if chunks == 1 else max(1, min(depth, planes // chunks // 2))), chunks
 
-    def _past(self, history: History | None, first: int, n_steps: int) -> kernels.Past:
+    def _past(self, history: History | None, first: int, n_steps: int) -> cpu_history.Past:
         """The kernel's view of a history; of an empty one where there is none."""
         dtype = torch.from_numpy(np.zeros(0, dtype=self.dtype)).dtype
         history = history if history is not None else History(no_samples(dtype), record=False)
         samples = history.samples
         products = history.products if history.products is not None else Products(no_samples(dtype), 0)
         names = ("held_electric", "held_magnetic", "change_electric", "mean_electric", "change_magnetic")
-        return kernels.Past(
+        return cpu_history.Past(
             MODES[history.mode],
             samples.low,
             samples.high,
@@ -136,10 +142,10 @@ class NumbaEngine:
         turn = self.turn
         electric, e, _ = padded_copy(turn.field(fields.electric), pool=self.pool)
         magnetic, h, below = padded_copy(turn.field(fields.magnetic), pool=self.pool)
-        (x, m_x, _), (y, m_y, _), (z, m_z, _) = (
-            padded_copy(turn.field(memory), pad=axis < 2, pool=self.pool)
-            for axis, memory in enumerate(turn.axes(fields.memory))
-        )
+        x, y, z = (turn.field(memory) for memory in turn.axes(fields.memory))
+        (x, m_x, _), (y, m_y, _) = (padded_copy(memory, pool=self.pool) for memory in (x, y))
+        m_z = self.ends.filled(z.detach(), self.pool)
+        z = torch.empty_like(z, memory_format=torch.contiguous_format)
         records, spectra = (leaf.detach().clone() for leaf in (fields.records, fields.spectra.contiguous()))
         sources = (self.step.ampere.sources, self.step.faraday.sources)
         electric_signals, magnetic_signals = (
@@ -175,14 +181,14 @@ class NumbaEngine:
         return new, state
 
 
-def _filters(filters: Filters | None, dtype: np.dtype) -> kernels.Stretched:
+def _filters(filters: Filters | None, dtype: np.dtype) -> cpu_history.Stretched:
     """The kernel's view of the filters of one field."""
     if filters is None:
         state, table = np.zeros((0, 0, 0, 0), dtype=dtype), np.zeros((0, 0), dtype=dtype)
-        return kernels.Stretched((state,) * 3, (table,) * 3, (table,) * 3, (table,) * 3)
+        return cpu_history.Stretched((state,) * 3, (table,) * 3, (table,) * 3, (table,) * 3)
     x, y, z = (part.numpy() for part in filters.state)
     tables = [tuple(part[which].numpy() for part in filters.tables) for which in range(3)]
-    return kernels.Stretched((x, y, z), *tables)
+    return cpu_history.Stretched((x, y, z), *tables)
 
 
 def _run_threads(n_steps: int, depth: int, borders: list[int], rest: tuple[Any, ...]) -> None:

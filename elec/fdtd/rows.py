@@ -80,21 +80,27 @@ def padded_copy(tensor: Tensor, *, pad: bool = True, pool: Pool | None = None) -
     straddle two lines cost twice as much. Without pad the rows follow one another.
     """
     values = tensor.detach()
-    line = CACHE_LINE // values.element_size()
     *rows, length = values.shape
+    line = CACHE_LINE // values.element_size()
     width = -(-length // line) * line if pad else length
     size = int(np.prod(rows)) * width
-    dtype = torch.empty(0, dtype=values.dtype).numpy().dtype
-    # A line more on both sides: vectors may read one place before the first row and after the last.
-    storage = (pool or Pool()).take(size + 3 * line, dtype)
-    start = line + (-storage.ctypes.data // storage.itemsize) % line
-    storage[start - line : start] = 0
-    storage[start + size : start + size + line] = 0
+    storage, start = aligned(size, torch.empty(0, dtype=values.dtype).numpy().dtype, pool)
     padded = storage[start : start + size].reshape(*rows, width)
     view = torch.from_numpy(padded)
     view[..., :length] = values
     view[..., length:] = 0
     return view[..., :length], padded, storage[start - 1 : start - 1 + size].reshape(*rows, width)
+
+
+def aligned(size: int, dtype: np.dtype, pool: Pool | None = None) -> tuple[np.ndarray, int]:
+    """Returns an array and the place in it where `size` numbers begin on a cache line, with zeros around them."""
+    line = CACHE_LINE // dtype.itemsize
+    # A line more on both sides: vectors may read one place before the first row and after the last.
+    storage = (pool or Pool()).take(size + 3 * line, dtype)
+    start = line + (-storage.ctypes.data // storage.itemsize) % line
+    storage[start - line : start] = 0
+    storage[start + size : start + size + line] = 0
+    return storage, start
 
 
 def padded_rows(array: np.ndarray) -> np.ndarray:
