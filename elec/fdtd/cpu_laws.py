@@ -56,7 +56,7 @@ def _factor(factors, slab):
 
 @njit(**PART)
 def _sums(i, j, first, second, memory, layers, b, c):
-    """The sums first and second, those of one law, of the row i, j. Outside layers they name no row, and none is read."""
+    """The sums first and second, those of one law, of the row i, j. Outside layers none is read, whatever they name."""
     slab_x, slab_y = layers.slab_x[i], layers.slab_y[j]
     s_x, s_y = U(max(slab_x, 0)), U(max(slab_y, 0))
     rows = (
