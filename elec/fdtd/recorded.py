@@ -1,8 +1,8 @@
 """What undoing a step of the reference flows cannot find again, recorded before the step.
 
-That is the fields in the cells of absorbing layers with what these remember, and at edges with loss or poles with their
-currents: undoing those would multiply rounding errors. All other fields follow from those of after the step, exactly to
-rounding, so that a run keeps nothing of them.
+That is the fields in the cells of absorbing layers with what these remember, and at edges and faces with loss or poles
+with their currents: undoing those would multiply rounding errors. All other fields follow from those of after the step,
+exactly to rounding, so that a run keeps nothing of them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ Recorded = tuple[Tensor, ...]
 def masks(step: YeeStep) -> tuple[Bool[Tensor, "3 x y z"], Bool[Tensor, "3 x y z"]]:
     """Returns the edges and the faces that are recorded."""
     media, absorber = step.ampere.media, step.ampere.absorber
+    faraday = step.faraday
     layered = torch.zeros_like(media.metal)
     for axis in range(3) if absorber is not None else ():
         low, high = absorber.layers[axis]
@@ -37,19 +38,23 @@ def masks(step: YeeStep) -> tuple[Bool[Tensor, "3 x y z"], Bool[Tensor, "3 x y z
     for source in step.ampere.sources:
         if source.kind == "field":  # before the first step an edge need not have what the signal would give it
             edges[tuple(part.to(edges.device) for part in source.places.unbind(1))] = True
-    return edges, layered
+    faces = layered if faraday.conductivity is None else layered | (faraday.conductivity != 0)
+    if faraday.poles is not None:
+        faces = faces.clone()
+        faces[faraday.poles.index()] = True
+    return edges, faces
 
 
 def recorded(step: YeeStep, fields: Fields) -> Recorded:
     """Returns what `undone` needs of the fields before a step."""
     edges, faces = step.recorded_places
-    return (fields.electric[edges], fields.magnetic[faces], fields.polarization, *fields.memory)
+    return (fields.electric[edges], fields.magnetic[faces], fields.polarization, fields.magnetization, *fields.memory)
 
 
 def undone(step: YeeStep, fields: Fields, record: Recorded, t: float, dt: float) -> Fields:
     """Returns the fields before the step from t to t + dt; `fields` are those after it."""
     edges, faces = step.recorded_places
-    electric, magnetic, polarization, *memory = record
+    electric, magnetic, polarization, magnetization, *memory = record
     fields = step.ampere(step.probe(fields, t + dt, -dt), t + dt, -dt)
     fields = tree.replace(fields, electric=fields.electric.masked_scatter(edges, electric))
     fields = step.faraday(fields, t + dt, -dt)
@@ -57,5 +62,6 @@ def undone(step: YeeStep, fields: Fields, record: Recorded, t: float, dt: float)
         fields,
         magnetic=fields.magnetic.masked_scatter(faces, magnetic),
         polarization=polarization,
+        magnetization=magnetization,
         memory=tuple(memory),
     )

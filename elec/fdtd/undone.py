@@ -19,10 +19,11 @@ from elec.fdtd.history import History, Samples, no_samples
 from elec.fdtd.record import CHUNK, Record, error_bound, highest_frequency
 from elec.fdtd.retrace import AtPoles, Wanted, cut, pole_places
 from elec.fdtd.sources import Source
+from elec.fdtd.transpose import images
 from elec.fields import Fields
 from mindsci import tree
 from mindsci.errors import InputError
-from mindsci.units import VACUUM_PERMITTIVITY
+from mindsci.units import VACUUM_PERMEABILITY, VACUUM_PERMITTIVITY
 
 if TYPE_CHECKING:
     from elec.fdtd.step import YeeStep
@@ -60,7 +61,14 @@ class Undone:
         high = tuple(min(a, b + 1, size - 1) for a, b, size in zip(high, last, nodes, strict=True))
         lossy = lossy_edges(step, low, high, wanted.n_steps, wanted.dt)
         sides = len(subgrid.part(step, low, high).surface)
-        self.wanted, self.part, self.sides = wanted, _without_layers(subgrid.part(step, low, high, lossy)), sides
+        faces = lossy_faces(step, low, high, wanted.n_steps, wanted.dt)
+        if wanted.magnetic and len(faces):
+            raise InputError(
+                f"Reversible cannot undo the field of {len(faces)} faces with magnetic loss or poles, which the "
+                "gradient of the permeability asks for; use adjoint=Fused()"
+            )
+        self.wanted, self.sides = wanted, sides
+        self.part = _without_losses(subgrid.part(step, low, high, lossy), faces)
         self.pole_places = pole_places(step, wanted)
         self.places = torch.cat([self.part.surface, self.pole_places])
         self.chunks = [*range(0, wanted.n_steps, CHUNK), wanted.n_steps]
@@ -71,8 +79,20 @@ class Undone:
         sources = (*step.ampere.sources, *step.faraday.sources)
         band = highest_frequency(sources, wanted.first, wanted.n_steps, wanted.dt, 0.1 * bound)
         self.records = (Record(band, bound), Record(band, bound))
+        self._check_memory(step, len(self.part.surface) - sides, band)
         self.pole_signals: list[Tensor] = []
         self.engine: Any = None
+
+    def _check_memory(self, step: YeeStep, lossy: int, band: float) -> None:
+        """Raises InputError where the record of lossy edges takes more than running the steps again."""
+        wanted, item = self.wanted, step.ampere.media.permittivity.element_size()
+        needed = lossy * wanted.n_steps * item * min(1.0, 2.0 * band + 0.2)
+        state = sum(leaf.nbytes for leaf in tree.leaves(self.part.step.start()))
+        if needed > max(2.0 * (wanted.n_steps * wanted.bytes_of_a_step(item) * state) ** 0.5, state):
+            raise InputError(
+                f"Reversible cannot undo {lossy} edges with loss or poles over {wanted.n_steps} steps, and their "
+                f"record of {needed / 2**20:.0f} MiB takes more than running the steps again; use adjoint=Fused()"
+            )
 
     def watch(self, fields: Fields, chunk: int, turn: Turn) -> History:
         return History(no_samples(fields.electric.dtype, fields.electric.device))
@@ -175,27 +195,71 @@ class _Recorded:
         return torch.cat([rows, rows.new_zeros(rest, rows.shape[1])]) if rest else rows
 
 
-def _without_layers(part: subgrid.Part) -> subgrid.Part:
-    """The layers' cell behind the surface is there for engines, which leave the last nodes out; nothing needs it."""
+def _without_losses(part: subgrid.Part, faces: Tensor) -> subgrid.Part:
+    """The part with what is undone alone: without layers and without what makes the named faces lossy.
+
+    The layers' cell behind the surface is there for engines, which leave the last nodes out; nothing needs it.
+    """
     step = part.step
-    media = step.ampere.media
-    media = tree.replace(media, conductivity=media.conductivity.masked_fill(media.metal, 0.0))
-    ampere = tree.replace(step.ampere, absorber=None, media=media)
-    return part._replace(step=tree.replace(step, ampere=ampere, faraday=tree.replace(step.faraday, absorber=None)))
+    media, faraday = step.ampere.media, step.faraday
+    media = tree.replace(media, conductivity=media.conductivity.masked_fill(media.metal, 0.0), magnetic_poles=None)
+    conductivity = faraday.conductivity
+    if conductivity is not None:
+        place = tuple((faces - torch.tensor([0, *part.low])).to(conductivity.device).unbind(1))
+        conductivity = conductivity.index_put(place, conductivity.new_zeros(()))
+    return part._replace(
+        step=tree.replace(
+            step,
+            ampere=tree.replace(step.ampere, absorber=None, media=media),
+            faraday=tree.replace(faraday, absorber=None, poles=None, conductivity=conductivity),
+        ),
+        magnetic_terms=part.magnetic_terms[:0],
+    )
 
 
 def lossy_edges(step: YeeStep, low: tuple[int, ...], high: tuple[int, ...], n_steps: int, dt: float) -> Tensor:
-    """Returns the edges (component, i, j, k) of nodes low .. high that cannot be undone over the run."""
-    media = step.ampere.media
+    """Returns the edges (component, i, j, k) of nodes low .. high that cannot be undone over the run.
+
+    Those around such faces are among them: then nothing depends on the faces.
+    """
+    media, faces = step.ampere.media, lossy_faces(step, low, high, n_steps, dt)
     cut_out = (slice(None), *(slice(a, b + 1) for a, b in zip(low, high, strict=True)))
-    corner, found = torch.tensor([0, *low]), torch.zeros(0, 4, dtype=torch.int64)
+    around = []
+    for turn in (1, 2):  # a face acts on the edges around it
+        edges = faces.clone()
+        edges[:, 0] = (faces[:, 0] + turn) % 3
+        beyond = edges.clone()
+        beyond[torch.arange(len(faces)), 1 + (faces[:, 0] + 3 - turn) % 3] += 1
+        around += [edges, beyond]
+    found = images(step, torch.cat(around))
+    found = found[(found[:, 1:] <= torch.tensor(high)).all(1)]
+    found = found[~media.metal.cpu()[found.unbind(1)]]
     conductivity, metal = media.conductivity[cut_out], media.metal[cut_out]
     if bool((conductivity != 0).any()):
-        # |decay| = |1 - s| / (1 + s) with s = sigma dt / (2 epsilon), to the n-th power; s < 1 is part of the bound.
-        s = 0.5 * dt * conductivity / (media.permittivity[cut_out] * VACUUM_PERMITTIVITY)
-        least = GROWTH ** (-1.0 / n_steps)
-        found = ((s > (1.0 - least) / (1.0 + least)) & ~metal).nonzero().cpu() + corner
+        inertia = VACUUM_PERMITTIVITY * media.permittivity[cut_out]
+        grown = _grows(conductivity, inertia, n_steps, dt) & ~metal
+        found = torch.cat([found, grown.nonzero().cpu() + torch.tensor([0, *low])])
     if media.poles is not None:
         edges = media.poles.edges.cpu()
         found = torch.cat([found, edges[subgrid.terms_inside(media.poles, low, [b + 1 for b in high])]])
+    return torch.unique(found, dim=0)
+
+
+def _grows(conductivity: Tensor, inertia: Tensor, n_steps: int, dt: float) -> Tensor:
+    """Where n steps of |decay| = |1 - s| / (1 + s), s = sigma dt / (2 epsilon), are below 1 / GROWTH."""
+    least = GROWTH ** (-1.0 / n_steps)
+    return 0.5 * dt * conductivity / inertia > (1.0 - least) / (1.0 + least)
+
+
+def lossy_faces(step: YeeStep, low: tuple[int, ...], high: tuple[int, ...], n_steps: int, dt: float) -> Tensor:
+    """Returns the faces that cannot be undone, like `lossy_edges`."""
+    faraday, found = step.faraday, torch.zeros(0, 4, dtype=torch.int64)
+    if faraday.conductivity is not None:
+        cut_out = (slice(None), *(slice(a, b + 1) for a, b in zip(low, high, strict=True)))
+        inertia = VACUUM_PERMEABILITY * faraday.permeability[cut_out]
+        grown = _grows(faraday.conductivity[cut_out], inertia, n_steps, dt)
+        found = grown.nonzero().cpu() + torch.tensor([0, *low])
+    if faraday.poles is not None:
+        inside = subgrid.terms_inside(faraday.poles, low, [b + 1 for b in high])
+        found = torch.cat([found, faraday.poles.edges.cpu()[inside]])
     return torch.unique(found, dim=0)

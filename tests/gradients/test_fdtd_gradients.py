@@ -110,6 +110,7 @@ def test_undoing_gives_the_fields_of_before_the_step() -> None:
         for name, scale in largest.items():
             assert float((getattr(fields, name) - getattr(expected, name)).abs().max()) <= 1e-13 * scale, name
         assert torch.equal(fields.polarization, expected.polarization)
+        assert torch.equal(fields.magnetization, expected.magnetization)
         assert all(torch.equal(a, b) for a, b in zip(fields.memory, expected.memory, strict=True))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from fdtd_problems import PULSE, uneven_grid
-from fdtd_unknowns import BOXES, OPEN, assert_same, gradients
+from fdtd_unknowns import BOXES, OPEN, assert_same, gradients, objective, problem, with_unknown
 from torch import Tensor
 
 from elec.fdtd import YeeStep, absorbing_layers, dipole, point_probe, uniform_media, yee_step
@@ -34,10 +34,25 @@ def inside(found: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value[CUT] if name in MEDIA else value for name, value in found.items()}
 
 
-@pytest.mark.parametrize("lossy", [False, True])
-def test_undone_steps_give_the_gradient_of_steps_run_again(lossy: bool) -> None:
-    expected = gradients("numba", Fused(region=REGION), lossy=lossy)
-    assert_same(inside(gradients("numba", Reversible(region=REGION), lossy=lossy)), inside(expected), 1e-10)
+def test_undone_steps_give_the_gradient_of_steps_run_again() -> None:
+    expected = gradients("numba", Fused(region=REGION), lossy=False)
+    assert_same(inside(gradients("numba", Reversible(region=REGION), lossy=False)), inside(expected), 1e-10)
+
+
+def test_losses_and_poles_of_edges_and_faces_are_met_from_their_record() -> None:
+    found = []
+    for how in (Fused(region=REGION), Reversible(region=REGION)):
+        grid, step, unknown = problem("numba")
+        unknown = {name: value.detach().requires_grad_(name != "permeability") for name, value in unknown.items()}
+        names = [name for name in unknown if name != "permeability"]
+        last = objective(grid, with_unknown(step, unknown), how)
+        found.append(inside(dict(zip(names, torch.autograd.grad(last, [unknown[n] for n in names]), strict=True))))
+    assert_same(found[1], found[0], 1e-10)
+
+
+def test_the_permeability_of_faces_with_magnetic_loss_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"faces with magnetic loss or poles.*adjoint=Fused\(\)"):
+        gradients("numba", Reversible(region=REGION))
 
 
 def test_open_and_periodic_walls_are_undone_too() -> None:
@@ -143,3 +158,12 @@ def test_the_band_is_that_of_the_sources() -> None:
 def test_layers_in_the_region_are_refused_by_name() -> None:
     with pytest.raises(InputError, match=r"cannot undo absorbing layers.*adjoint=Fused\(\)"):
         gradient(Reversible(region=((0, 0, 0), NODES)), 10)
+
+
+def test_media_that_are_lossy_all_through_are_refused_by_name() -> None:
+    grid = uneven_grid(NODES)
+    media = uniform_media(grid, conductivity=5.0)
+    media = tree.replace(media, permittivity=media.permittivity.clone().requires_grad_())
+    step = yee_step(grid, media, sources=[dipole(grid, 2, (9, 9, 9), PULSE)])
+    with pytest.raises(InputError, match=r"edges with loss or poles over 2000 steps.*adjoint=Fused\(\)"):
+        rollout(step, step.start(), n_steps=2000, dt=0.99 * grid.courant_limit(), adjoint=Reversible())
