@@ -73,7 +73,7 @@ def dipole_run(
     half_wave = 0.5 * SPEED_OF_LIGHT / length
     surface = centred_surface(grid)
     monitors = Monitors(boxes=surface.boxes if far else (), frequencies=(half_wave,) if far else (), every=4)
-    absorber = absorbing_layers(grid, shift=1e-3)
+    absorber = absorbing_layers(grid)
     step = yee_step(grid, media, absorber=absorber, sources=[source], probes=[probe], monitors=monitors)
     dt = 0.99 * grid.courant_limit()
     n_steps = round(PERIODS / FREQUENCY / dt)

@@ -31,7 +31,7 @@ from elec.validation.rows import against, below, near, size
 from mindsci.report import Row
 from mindsci.solvers import rollout
 from mindsci.tree import Tree
-from mindsci.units import SPEED_OF_LIGHT, VACUUM_PERMITTIVITY
+from mindsci.units import SPEED_OF_LIGHT
 
 LAYERS = 10
 COURANT = 0.95
@@ -115,12 +115,10 @@ def illuminate(
     every = max(1, int(1.0 / (4.0 * highest * dt)))
     monitors = Monitors(boxes=boxes, frequencies=tuple(frequencies), every=every)
     layers = case.layers
-    # Below shift / (2 pi epsilon0) the layers reflect: that is kept under the lowest frequency looked at.
-    shift = 0.4 * math.pi * VACUUM_PERMITTIVITY * min(frequencies)
     step = yee_step(
         case.grid,
         media,
-        absorber=absorbing_layers(case.grid, ((0, layers), (0, layers), (layers, layers)), shift=shift),
+        absorber=absorbing_layers(case.grid, ((0, layers), (0, layers), (layers, layers))),
         walls=WALLS,
         sources=sources,
         monitors=monitors,

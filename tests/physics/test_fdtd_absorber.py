@@ -5,6 +5,12 @@ side. In n steps of 0.95 of the Courant limit a wave travels 0.95 n / sqrt(3) ce
 cells from the source: for the 150 steps compared (82 cells) nothing has been there and back to the probe, 8 cells out
 (96 cells). The difference of the two signals is what the layers of the small domain send back, at all angles up to 60
 degrees at once. The project's gate is -60 dB of the signal's peak [Roden2000 reports about that for ten layers].
+
+Long waves: a plane wave in a column of periodic cells, layers on its two ends, against a column so long that nothing
+comes back. Waves of 20 to 200 cells; the layers' own corner lies at 750 cells (`elec.fdtd.absorber.CORNER_DEPTH`).
+Maxwell's equations know no length: cells of a micrometre and of a metre have to give the same.
+
+Late times: without loss the energy in a box can only leave through its layers.
 """
 
 from __future__ import annotations
@@ -18,11 +24,13 @@ from torch import Tensor
 from elec.fdtd.absorber import absorbing_layers
 from elec.fdtd.media import uniform_media
 from elec.fdtd.probes import point_probe
-from elec.fdtd.sources import dipole
+from elec.fdtd.sources import Source, dipole
 from elec.fdtd.step import yee_step
-from elec.fdtd.waveforms import GaussianDerivative
+from elec.fdtd.walls import Walls
+from elec.fdtd.waveforms import Gaussian, GaussianDerivative
 from elec.grid import Grid
 from mindsci.solvers import rollout
+from mindsci.units import SPEED_OF_LIGHT
 
 CELL = 1e-3
 N_STEPS = 150
@@ -65,3 +73,72 @@ def test_thicker_layers_reflect_less() -> None:
     large = signals(52, 1.0)[0]
     errors = [float((signals(10, 1.0, layers)[0] - large).abs().max()) for layers in (5, 10, 16)]
     assert errors == sorted(errors, reverse=True)
+
+
+def column(cell: float, air: int, n_steps: int, shift: float | None = None) -> Tensor:
+    """Returns what a probe records eight cells beside a sheet of current in a column of periodic cells [m]."""
+    across = cell * torch.arange(3, dtype=torch.float64)
+    along = cell * torch.arange(air + 21, dtype=torch.float64)
+    grid = Grid(x=across, y=across, z=along)
+    walls = Walls(x=("periodic", "periodic"), y=("periodic", "periodic"))
+    sheet = Source(
+        places=torch.tensor([[0, i, j, 20] for i in range(2) for j in range(2)]),
+        amplitude=torch.ones(4, dtype=torch.float64),
+        waveform=GaussianDerivative(frequency_max=0.05 * SPEED_OF_LIGHT / cell),
+        kind="current",
+    )
+    layers = ((0, 0), (0, 0), (10, 10))
+    step = yee_step(
+        grid,
+        uniform_media(grid, walls=walls),
+        absorber=absorbing_layers(grid, layers, shift=shift),
+        walls=walls,
+        sources=[sheet],
+        probes=[point_probe(0, (0, 0, 28))],
+        engine="numba",
+    )
+    return step.advance(step.start(n_steps), 0.0, 0.5 * cell / SPEED_OF_LIGHT, n_steps).records[0]
+
+
+def long_wave_reflection(cell: float, shift: float | None = None) -> float:
+    """Returns the largest reflection of waves of 20 to 200 cells [dB]."""
+    n_steps = 2000
+    found, alone = column(cell, 20, n_steps, shift), column(cell, 540, n_steps, shift)
+    phase = torch.arange(n_steps) * (
+        2j * math.pi * 0.5 / torch.tensor([20.0, 40.0, 80.0, 120.0, 160.0, 200.0])[:, None]
+    )
+    spectra = [(signal * torch.exp(-phase)).sum(1).abs() for signal in (found - alone, alone)]
+    return 20.0 * math.log10(float((spectra[0] / spectra[1]).max()))
+
+
+def test_long_waves_are_absorbed_whatever_the_size_of_the_cells() -> None:
+    small, large = long_wave_reflection(1e-3), long_wave_reflection(1.0)
+    assert small < -60.0 and large < -60.0
+    assert small == pytest.approx(large, abs=1e-3)
+
+
+def test_a_shift_that_does_not_follow_the_depth_reflects_long_waves() -> None:
+    """What is right for cells of half a millimetre is not for cells of a metre: the measure can tell."""
+    assert long_wave_reflection(1.0, shift=0.05) > -40.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", [1e-6, 1.0])
+def test_nothing_grows_in_the_layers_in_twenty_thousand_steps(cell: float) -> None:
+    """A current that leaves charges behind, in float32 at 0.99 of the limit: what stays is their static field."""
+    nodes = cell * torch.arange(25, dtype=torch.float64)
+    grid = Grid(x=nodes, y=nodes, z=nodes)
+    waveform = Gaussian(frequency_max=0.05 * SPEED_OF_LIGHT / cell)
+    step = yee_step(
+        grid,
+        uniform_media(grid, dtype=torch.float32),
+        absorber=absorbing_layers(grid, 8),
+        sources=[dipole(grid, 2, (11, 12, 12), waveform)],
+        engine="numba",
+    )
+    dt, fields, largest = 0.99 * grid.courant_limit(), step.start(), []
+    for piece in range(20):
+        fields = step.advance(fields, 1000 * piece * dt, dt, 1000)
+        largest.append(float(fields.electric.abs().max()))
+    assert largest[-1] > 0.0
+    assert max(largest[1:]) <= 1.02 * largest[0]
