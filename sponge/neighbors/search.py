@@ -11,7 +11,7 @@ from mindsci.errors import InputError
 from mindsci.kernels import choose_engine
 from mindsci.tree import Tree
 from sponge import cells
-from sponge.neighbors import reference
+from sponge.neighbors import cpu, reference
 from sponge.neighbors.lists import Neighbors, all_pairs
 from sponge.system import System, name_atom
 
@@ -67,12 +67,17 @@ class NeighborSearch(Tree):
         return tree.replace(system, neighbors=self.build(system))
 
     def _search(self, system: System, open_systems: bool) -> Neighbors:
-        engines = {"reference": lambda: None}
-        choose_engine(self.engine, device=system.positions.device, available=engines)
-        centre, neighbor, shift = reference.edges(system, self.cutoff + self.skin, half=self.half)
-        atoms = torch.arange(system.n_atoms + 1, device=centre.device)
+        device = system.positions.device
+        available = {"numba": lambda: None if device.type == "cpu" else f"it runs on the CPU, not on {device.type}"}
+        engine, _ = choose_engine(self.engine, device=device, available=available | {"reference": lambda: None})
+        reach = self.cutoff + self.skin
+        if engine == "numba":
+            rows, centre, neighbor, shift = cpu.edges(system, reach, half=self.half, shifts=not open_systems)
+        else:
+            centre, neighbor, shift = reference.edges(system, reach, half=self.half)
+            rows = torch.searchsorted(centre, torch.arange(system.n_atoms + 1, device=device))
         return Neighbors(
-            rows=torch.searchsorted(centre, atoms),
+            rows=rows,
             centre=centre,
             neighbor=neighbor,
             shift=None if open_systems else shift,

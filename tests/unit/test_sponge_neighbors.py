@@ -15,7 +15,7 @@ from mindsci.errors import InputError
 from sponge import NeighborSearch, all_pairs, concatenate, displacements, from_ase, neighbor_list
 from sponge.neighbors import check_distances, reverse_edges, trimmed
 
-ENGINES = ("reference",)
+ENGINES = ("reference", "numba")
 CASES = {
     "molecule": (molecule("CH3CH2OH"), 2.5),
     "one atom, its own images": (bulk("Cu"), 7.0),
