@@ -10,8 +10,18 @@ from pydantic import Field, model_validator
 from mindsci import hub
 from mindsci.config import Case, InputFile, Quantity, Table
 from mindsci.runs import Run
+from mindsci.solvers import Flow
 from sponge.builders import from_file, from_smiles
-from sponge.dynamics import Forces, OrnsteinUhlenbeck, langevin, velocity_verlet
+from sponge.dynamics import (
+    Forces,
+    NoseHooverChain,
+    OrnsteinUhlenbeck,
+    StochasticRescaling,
+    langevin,
+    nose_hoover,
+    stochastic_rescaling,
+    velocity_verlet,
+)
 from sponge.potentials.loading import load_potential
 from sponge.simulation import simulate
 from sponge.system import System
@@ -48,6 +58,7 @@ class MinimiseTable(Table):
 
     max_force: Quantity("eV/angstrom") = "0.01 eV/angstrom"
     max_steps: int = Field(default=2000, ge=1)
+    method: Literal["fire", "lbfgs"] = "fire"
 
 
 class _Stage(Table):
@@ -78,10 +89,37 @@ class LangevinStage(_Stage):
             )
         return self
 
-    def integrator(self, forces: Forces, system: System, seed: int) -> object:
-        """Returns the flow of one step."""
+    def begin(self, forces: Forces, system: System, seed: int) -> tuple[Flow, System]:
+        """Returns the flow of one step, and the system as it needs it."""
         thermostat = OrnsteinUhlenbeck.of(system, temperature=self.temperature, friction=self.friction, seed=seed)
-        return langevin(forces, thermostat)
+        return langevin(forces, thermostat), system
+
+
+class NoseHooverStage(_Stage):
+    """A stage at constant temperature, a Nosé-Hoover chain: deterministic, and it keeps the total momentum."""
+
+    kind: Literal["nose_hoover"]
+    temperature: Quantity("K")
+    period: Quantity("fs") = "100 fs"
+    links: int = Field(default=3, ge=1)
+
+    def begin(self, forces: Forces, system: System, seed: int) -> tuple[Flow, System]:
+        """Returns the flow of one step, and the system with its chain."""
+        thermostat = NoseHooverChain.of(system, temperature=self.temperature, period=self.period, links=self.links)
+        return nose_hoover(forces, thermostat), thermostat.start(system)
+
+
+class RescalingStage(_Stage):
+    """A stage at constant temperature, stochastic velocity rescaling; it keeps the total momentum."""
+
+    kind: Literal["csvr"]
+    temperature: Quantity("K")
+    time: Quantity("fs") = "100 fs"
+
+    def begin(self, forces: Forces, system: System, seed: int) -> tuple[Flow, System]:
+        """Returns the flow of one step, and the system with its count of heat."""
+        thermostat = StochasticRescaling.of(system, temperature=self.temperature, time=self.time, seed=seed)
+        return stochastic_rescaling(forces, thermostat), thermostat.start(system)
 
 
 class NVEStage(_Stage):
@@ -90,12 +128,12 @@ class NVEStage(_Stage):
     kind: Literal["nve"]
     temperature: Quantity("K") | None = None
 
-    def integrator(self, forces: Forces, system: System, seed: int) -> object:
-        """Returns the flow of one step."""
-        return velocity_verlet(forces)
+    def begin(self, forces: Forces, system: System, seed: int) -> tuple[Flow, System]:
+        """Returns the flow of one step, and the system as it needs it."""
+        return velocity_verlet(forces), system
 
 
-Stage = Annotated[LangevinStage | NVEStage, Field(discriminator="kind")]
+Stage = Annotated[LangevinStage | NoseHooverStage | RescalingStage | NVEStage, Field(discriminator="kind")]
 
 
 class OutputTable(Table):

@@ -12,5 +12,8 @@ plugin = Plugin(
     },
     readers={"rmd17": "sponge.data.rmd17:read"},
     validations={"nve": "sponge.validate:nve", "ethanol": "sponge.validate:ethanol"},
-    benchmarks={"schnet_forces": "sponge.benchmark:schnet_forces"},
+    benchmarks={
+        "schnet_forces": "sponge.benchmark:schnet_forces",
+        "neighbors": "sponge.bench_neighbors:neighbors",
+    },
 )

@@ -15,7 +15,7 @@ from mindsci.runs import Run, chunks
 from mindsci.solvers import rollout
 from sponge import reporting, restart, trajectory
 from sponge.ase_atoms import to_ase
-from sponge.dynamics import Forces, maxwell_boltzmann, minimise
+from sponge.dynamics import Forces, check_forces, maxwell_boltzmann, minimise
 from sponge.potentials.potential import Potential
 from sponge.system import System
 from sponge.threads import suited_threads
@@ -91,10 +91,12 @@ class Simulation:
         asked = self.case.minimise
         with torch.no_grad():
             self.system = self.forces(self.system)
+        check_forces(self.system)
         if asked is None:
             return
         before = float(self.system.energy[0])
-        found = minimise(self.forces, self.system, max_force=asked.max_force, max_steps=asked.max_steps)
+        options = {"max_force": asked.max_force, "max_steps": asked.max_steps, "method": asked.method}
+        found = minimise(self.forces, self.system, **options)
         self.system = found.system
         self.run.log(
             f"minimised in {found.n_steps} steps: energy {before:.6f} -> {float(self.system.energy[0]):.6f} eV, "
@@ -116,7 +118,7 @@ class Simulation:
             self.stage, self.done = number, 0
         if self.done == 0:
             self._begin_stage(stage, seed)
-        integrator = stage.integrator(self.forces, self.system, seed)
+        integrator, self.system = stage.begin(self.forces, self.system, seed)
         self.run.log(f"stage {number}: {stage.kind}, {stage.n_steps} steps of {stage.dt:g} fs")
         self._simulated, self._began = 0.0, time.monotonic()
         for first, count in chunks(self.done, stage.n_steps, self._chunk()):

@@ -1,8 +1,10 @@
-"""Flows, integrators and minimisers of molecular dynamics."""
+"""Flows, integrators, thermostats and minimisers of molecular dynamics."""
 
 from sponge.dynamics.flows import Kick, Move, OrnsteinUhlenbeck, Refreshed, langevin, velocity_verlet
-from sponge.dynamics.forces import Forces
+from sponge.dynamics.forces import Forces, check_forces
 from sponge.dynamics.minimise import Minimum, minimise
+from sponge.dynamics.nose_hoover import NoseHooverChain, nose_hoover
+from sponge.dynamics.rescaling import StochasticRescaling, stochastic_rescaling
 from sponge.dynamics.velocities import maxwell_boltzmann, without_drift
 
 __all__ = [
@@ -10,11 +12,16 @@ __all__ = [
     "Kick",
     "Minimum",
     "Move",
+    "NoseHooverChain",
     "OrnsteinUhlenbeck",
     "Refreshed",
+    "StochasticRescaling",
+    "check_forces",
     "langevin",
     "maxwell_boltzmann",
     "minimise",
+    "nose_hoover",
+    "stochastic_rescaling",
     "velocity_verlet",
     "without_drift",
 ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 from mindsci import tree
+from mindsci.errors import InputError
 from mindsci.tree import Tree
 from sponge.neighbors import Neighbors, NeighborSearch, check_distances
 from sponge.potentials.potential import ALL_PAIRS_BELOW, Potential
-from sponge.system import System
+from sponge.system import System, name_atom
 
 SKIN = 1.0
 """[angstrom]: atoms of a liquid take some tens of femtoseconds to use it up"""
@@ -57,6 +58,20 @@ class Forces(Tree):
         if self.search is not None:
             return self.search.refresh(system)
         return tree.replace(system, neighbors=_no_pairs(system)) if system.neighbors is None else system
+
+
+def check_forces(system: System) -> None:
+    """Raises InputError, naming system and atom, where an energy or a force is not finite."""
+    energies = (~system.energy.isfinite()).nonzero().flatten()
+    atoms = (~system.forces.isfinite().all(-1)).nonzero().flatten()
+    if len(energies) == 0 and len(atoms) == 0:
+        return
+    where = name_atom(system, int(atoms[0])) if len(atoms) else f"system {int(energies[0])}"
+    what = "force" if len(atoms) else "energy"
+    raise InputError(
+        f"{where} has a {what} that is not finite ({len(atoms)} atoms, {len(energies)} systems do): are atoms on top "
+        "of each other, or is the time step too long?"
+    )
 
 
 def _no_pairs(system: System) -> Neighbors:

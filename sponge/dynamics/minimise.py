@@ -1,25 +1,20 @@
-"""Energy minimisation: the fast inertial relaxation engine, FIRE [Bitzek2006]."""
+"""Energy minimisation of a batch: each system is relaxed by itself and stops by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mindsci import tree
-from mindsci.errors import InputError
+from mindsci.errors import InputError, UnknownNameError
 from mindsci.tree import Tree
-from sponge.dynamics.forces import Forces
+from sponge.dynamics.fire import Fire
+from sponge.dynamics.forces import Forces, check_forces
+from sponge.dynamics.lbfgs import LBFGS
 from sponge.system import System
-
-# Bitzek2006, sec. "MD parameters": steps without uphill motion before the step grows, and the factors.
-N_MIN, F_INC, F_DEC, ALPHA_START, F_ALPHA = 5, 1.1, 0.5, 0.1, 0.99
-STEP_START, STEP_MAX = 0.1, 1.0
-"""of a fictitious time in which every atom weighs 1, forces are in eV/angstrom and lengths in angstrom; as ASE"""
-MOVE_MAX = 0.2
-"""longest move of a system in one step, norm over its atoms [angstrom]"""
 
 
 class Minimum(Tree):
@@ -29,16 +24,24 @@ class Minimum(Tree):
     n_steps: int
     max_force: float
     """largest force on any atom [eV/angstrom]"""
+    steps: Int[Tensor, " systems"]
+    """after which each system was relaxed"""
 
 
-class _Walk(Tree):
-    """The state of FIRE; every system of the batch has its own step and mixing."""
+class Walk(Protocol):
+    """A way down: its state holds the systems, whose forces belong to their positions."""
 
-    system: System
-    velocities: Float[Tensor, "atoms 3"]
-    step: Float[Tensor, " systems"]
-    mixing: Float[Tensor, " systems"]
-    downhill: Float[Tensor, " systems"]
+    @classmethod
+    def begin(cls, system: System) -> Any: ...
+
+    @property
+    def system(self) -> System: ...
+
+    def step(self, forces: Forces, active: Bool[Tensor, " systems"]) -> Any:
+        """Returns the walk after one step, in which the systems that are not active rest."""
+
+
+METHODS: dict[str, type[Walk]] = {"fire": Fire, "lbfgs": LBFGS}
 
 
 def minimise(
@@ -47,63 +50,40 @@ def minimise(
     *,
     max_force: float = 0.01,
     max_steps: int = 1000,
+    method: str = "fire",
     each: Callable[[int, float], None] | None = None,
 ) -> Minimum:
-    """Returns the system at a minimum of its energy: no atom feels more than max_force [eV/angstrom].
+    """Returns the systems at minima of their energies: no atom feels more than max_force [eV/angstrom].
 
-    `each` is told (step, largest force). Raises InputError where max_steps were not enough; the message says
-    how far it came.
+    `method`: fire [Bitzek2006] or lbfgs [Liu1989], which takes fewer steps. `each` is told (step, largest force).
+    Raises InputError where max_steps were not enough, with how far it came, and where forces are not finite.
     """
+    if method not in METHODS:
+        raise UnknownNameError.of("minimiser", method, METHODS)
     with torch.no_grad():
         system = forces(system)
-        fill = torch.ones(system.n_systems, dtype=system.positions.dtype, device=system.positions.device)
-        walk = _Walk(
-            system=system,
-            velocities=torch.zeros_like(system.positions),
-            step=STEP_START * fill,
-            mixing=ALPHA_START * fill,
-            downhill=0.0 * fill,
-        )
+        check_forces(system)
+        walk = METHODS[method].begin(system)
+        steps = torch.zeros_like(system.stream)
         for count in range(max_steps + 1):
-            largest = _largest(walk.system)
+            largest = largest_force(walk.system)
             if each is not None:
                 each(count, float(largest.max()))
-            if bool((largest <= max_force).all()):
-                return Minimum(system=walk.system, n_steps=count, max_force=float(largest.max()))
+            active = ~(largest <= max_force)
+            if not bool(active.any()):
+                return Minimum(system=walk.system, n_steps=count, max_force=float(largest.max()), steps=steps)
+            check_forces(walk.system)
             if count < max_steps:
-                walk = _fire_step(walk, forces, active=largest > max_force)
+                walk = walk.step(forces, active)
+                steps = torch.where(active, count + 1, steps)
     raise InputError(
-        f"the energy minimum was not reached in {max_steps} steps: the largest force is {float(largest.max()):.3g} "
-        f"eV/angstrom, above {max_force:g}; allow more steps, a larger force, or start from a better structure"
+        f"the energy minimum was not reached in {max_steps} steps by {int(active.sum())} of {system.n_systems} systems "
+        f"(first system {int(active.nonzero()[0])}): the largest force is {float(largest.max()):.3g} eV/angstrom, "
+        f"above {max_force:g}; allow more steps, a larger force, or start from a better structure"
     )
 
 
-def _largest(system: System) -> Float[Tensor, " systems"]:
+def largest_force(system: System) -> Float[Tensor, " systems"]:
+    """Returns the largest norm of a force on an atom of each system [eV/angstrom]."""
     norms = torch.linalg.vector_norm(system.forces, dim=-1)
     return norms.new_zeros(system.n_systems).scatter_reduce(0, system.system, norms, "amax", include_self=True)
-
-
-def _fire_step(walk: _Walk, forces: Forces, *, active: Bool[Tensor, " systems"]) -> _Walk:
-    """One step of [Bitzek2006, eq. 1 and F1 to F5] with semi-implicit Euler moves; finished systems rest."""
-    system, v, index = walk.system, walk.velocities, walk.system.system
-    F = system.forces
-    power = system.sum_over_atoms((F * v).sum(-1))
-    descends = power > 0
-    speed = torch.sqrt(system.sum_over_atoms((v * v).sum(-1)))
-    strength = torch.sqrt(system.sum_over_atoms((F * F).sum(-1))).clamp(min=1e-30)
-    mixed = (1.0 - walk.mixing)[index, None] * v + (walk.mixing * speed / strength)[index, None] * F
-    v = torch.where(descends[index, None], mixed, 0.0)
-    downhill = torch.where(descends, walk.downhill + 1, 0.0)
-    grows = downhill > N_MIN
-    step = torch.where(grows, (walk.step * F_INC).clamp(max=STEP_MAX), walk.step)
-    # A system that has just gone uphill slows down; one that starts has zero power and velocity, and does not.
-    uphill = ~descends & (speed > 0)
-    step = torch.where(uphill, walk.step * F_DEC, step)
-    mixing = torch.where(grows, walk.mixing * F_ALPHA, torch.where(uphill, ALPHA_START, walk.mixing))
-    v = v + step[index, None] * F
-    move = step[index, None] * v
-    length = torch.sqrt(system.sum_over_atoms((move * move).sum(-1)))
-    move = move * (MOVE_MAX / length.clamp(min=MOVE_MAX))[index, None]
-    move = torch.where(active[index, None], move, 0.0)
-    moved = forces(tree.replace(system, positions=system.positions + move))
-    return _Walk(system=moved, velocities=v, step=step, mixing=mixing, downhill=downhill)

@@ -1,7 +1,7 @@
 """The compiled search on the CPU: atoms sorted into bins, each centre against the bins around it.
 
-The bins of a system divide its cell along its own vectors, whatever its shape; an atom within `reach` differs by at most
-reach / (distance of the planes) in each fractional coordinate. Bins are looked at through the images of the
+The bins of a system divide its cell along its own vectors, whatever its shape; an atom within `reach` differs by at
+most reach / (distance of the planes) in each fractional coordinate. Bins are looked at through the images of the
 cell, so that a cell may be smaller than the reach. Along an open axis the bins divide the extent of the atoms.
 Everything is computed in float64.
 """
@@ -13,7 +13,7 @@ from numba import njit
 
 OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
 DIVISIONS = (2.0, 2.0, 4.0)
-"""bins within the reach along each axis: more come nearer to the sphere and cost more loops; the last axis is contiguous"""
+"""bins within the reach along each axis: more come nearer to the sphere and cost more loops, but on the last axis"""
 ROOM = 512
 """images along each axis that fit into the code of an image"""
 
@@ -150,8 +150,8 @@ def _sort(positions, starts, fraction, home, which, cell, counts, spans, first):
 def search(begin, end, sorted_atoms, starts, flags, reach, half, guess):
     """Returns the edges of the centres at places begin to end - 1: place of the neighbour, code of its image, counts.
 
-    The arrays grow where they are too short. Of a half list each pair is found from the centre that comes first, or from
-    which the image is in the positive half space.
+    The arrays grow where they are too short. Of a half list each pair is found from the centre that comes first, or
+    from which the image is in the positive half space.
     """
     order, places, _, fractions, bins, cell, counts, spans, first = sorted_atoms
     xs, ys, zs = places

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -25,7 +26,7 @@ def edges(system: System, cutoff: float, *, half: bool, shifts: bool) -> tuple[T
     threads = max(1, min(torch.get_num_threads(), count // ATOMS_PER_THREAD))
     # Places, not atoms, are shared out; `search` finds the system of its first place from the atom there.
     bounds = [count * k // threads for k in range(threads + 1)]
-    runs = list(zip(bounds[:-1], bounds[1:], strict=True))
+    runs = list(itertools.pairwise(bounds))
 
     def look(run: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return kernels.search(*run, atoms, starts, flags, cutoff, half, 32 * (run[1] - run[0]) + 64)
@@ -36,7 +37,9 @@ def edges(system: System, cutoff: float, *, half: bool, shifts: bool) -> tuple[T
         kernels.row_starts(atoms[0], np.concatenate([degree for _, _, degree in found]), rows)
         centre, neighbor = np.empty(rows[-1], dtype=np.int64), np.empty(rows[-1], dtype=np.int64)
         shift = np.empty((rows[-1] if shifts else 0, 3), dtype=np.int32)
-        list(pool.map(lambda k: kernels.write(*runs[k], atoms, *found[k], rows, centre, neighbor, shift), range(threads)))
+        list(
+            pool.map(lambda k: kernels.write(*runs[k], atoms, *found[k], rows, centre, neighbor, shift), range(threads))
+        )
     tensors = (torch.from_numpy(array) for array in (rows, centre, neighbor))
     return *tensors, torch.from_numpy(shift) if shifts else None
 

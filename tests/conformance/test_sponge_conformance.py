@@ -12,7 +12,19 @@ from ase.build import molecule
 from mindsci import plugins, testing
 from sponge import from_ase
 from sponge.data.frames import Frames, Splits
-from sponge.dynamics import Forces, Kick, Move, OrnsteinUhlenbeck, Refreshed, langevin, velocity_verlet
+from sponge.dynamics import (
+    Forces,
+    Kick,
+    Move,
+    NoseHooverChain,
+    OrnsteinUhlenbeck,
+    Refreshed,
+    StochasticRescaling,
+    langevin,
+    nose_hoover,
+    stochastic_rescaling,
+    velocity_verlet,
+)
 from sponge.plugin import plugin
 from sponge.potentials import SchNet
 from sponge.system import System
@@ -41,7 +53,12 @@ def test_every_flow_keeps_the_contract(potential: SchNet, water: System) -> None
     thermostat = OrnsteinUhlenbeck.of(water, temperature=300.0, friction=0.01, seed=0)
     for flow in (Kick(), Move(), Refreshed(flow=Move(), forces=forces), thermostat):
         testing.check_flow(flow, water, 0.5)
-    for step in (velocity_verlet(forces), langevin(forces, thermostat)):
+    chain = NoseHooverChain.of(water, temperature=300.0)
+    rescaling = StochasticRescaling.of(water, temperature=300.0, seed=0)
+    water = rescaling.start(chain.start(water))
+    for step in (velocity_verlet(forces), langevin(forces, thermostat), chain, rescaling):
+        testing.check_flow(step, water, 0.5)
+    for step in (nose_hoover(forces, chain), stochastic_rescaling(forces, rescaling)):
         testing.check_flow(step, water, 0.5)
 
 

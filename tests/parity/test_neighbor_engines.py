@@ -1,6 +1,6 @@
 """The compiled neighbour searches find the pairs of the reference, which looks at all pairs in all images.
 
-Cells of any shape, axes that repeat or not, cutoffs from a fraction of a cell to several cells, atoms anywhere, batches.
+Cells of any shape, axes that repeat or not, cutoffs from a fraction of a cell to several, atoms anywhere, batches.
 Engines compute in float64; a pair within 1e-9 of the cutoff may fall either way, no other.
 """
 
@@ -72,7 +72,7 @@ def test_numba_finds_the_same_in_a_batch_of_anything(parts: list[System], cutoff
 @settings(max_examples=40, deadline=None)
 @given(system=systems(), cutoff=st.floats(1.0, 4.0), seed=st.integers(0, 1000), strain=st.sampled_from([0.0, 0.01]))
 def test_a_list_with_a_skin_never_misses_a_pair(system: System, cutoff: float, seed: int, strain: float) -> None:
-    """Ten random moves of up to 0.2 of the skin, of cell and atoms: at each the kept list holds every pair within reach."""
+    """Ten random moves of some 0.2 of the skin, of cell and atoms: at each the kept list holds every pair."""
     random = torch.Generator().manual_seed(seed)
     search = NeighborSearch(cutoff=cutoff, skin=0.8)
     system = search.refresh(system.to(dtype=torch.float64))

@@ -14,8 +14,9 @@ import torch
 from ase.cluster import Icosahedron
 
 from mindsci import tree
+from mindsci.errors import InputError
 from mindsci.solvers import rollout
-from sponge import concatenate, from_ase, select, temperature
+from sponge import concatenate, from_ase, select, separate, temperature
 from sponge.dynamics import Forces, maxwell_boltzmann, minimise, velocity_verlet
 from sponge.potentials import LennardJones
 from sponge.reporting import drift
@@ -73,17 +74,37 @@ def test_the_momenta_that_are_drawn_have_the_temperature_and_no_drift() -> None:
     assert torch.equal(alone.momenta, drawn.momenta[7 * 13 : 8 * 13])
 
 
-def test_minimisation_reaches_the_known_minimum() -> None:
+@pytest.mark.parametrize("method", ["fire", "lbfgs"])
+def test_minimisation_reaches_the_known_minimum(method: str) -> None:
     """The 13-atom Lennard-Jones icosahedron has -44.326801 epsilon [Wales1997]; the cutoff is moved out of reach.
 
-    With energy and force shifted at rc, each of 78 pairs changes by order (sigma/rc)^6 ~ 1e-9.
+    With energy and force shifted at rc, each of 78 pairs changes by order (sigma/rc)^6 ~ 1e-9. Each system of a batch
+    stops by itself, after as many steps and at the same place as alone.
     """
     epsilon = 0.01
     potential = LennardJones(epsilon=epsilon, sigma=3.4, cutoff=150.0)
-    batch = concatenate([from_ase(Icosahedron("Ar", 2, latticeconstant=a)) for a in (5.0, 5.6)])
-    found = minimise(Forces.of(potential, batch), batch, max_force=1e-6, max_steps=5000)
+    batch = from_ase([Icosahedron("Ar", 2, latticeconstant=a) for a in (5.0, 5.6)])
+    found = minimise(Forces.of(potential, batch), batch, max_force=1e-6, max_steps=5000, method=method)
     assert torch.allclose(found.system.energy / epsilon, torch.tensor(-44.326801, dtype=torch.float64), atol=1e-5)
     assert found.max_force <= 1e-6
+    assert len(set(found.steps.tolist())) == 2 and int(found.steps.max()) == found.n_steps
+    for k, single in enumerate(separate(batch)):
+        alone = minimise(Forces.of(potential, single), single, max_force=1e-6, max_steps=5000, method=method)
+        assert alone.n_steps == int(found.steps[k])
+        assert torch.allclose(alone.system.positions, select(found.system, k).positions, rtol=0, atol=1e-9)
+
+
+def test_what_cannot_be_minimised_is_named() -> None:
+    batch = from_ase([Icosahedron("Ar", 2, latticeconstant=a) for a in (5.0, 5.6)])
+    forces = Forces.of(LennardJones(), batch)
+    with pytest.raises(InputError, match="not reached in 2 steps by 2 of 2 systems"):
+        minimise(forces, batch, max_steps=2)
+    with pytest.raises(LookupError, match="did you mean 'lbfgs'"):
+        minimise(forces, batch, method="bfgs")
+    positions = batch.positions.clone()
+    positions[14] = positions[13] + 1e-60
+    with pytest.raises(InputError, match=r"atom 0 \(Ar\) of system 1 has a force that is not finite"):
+        minimise(forces, tree.replace(batch, positions=positions))
 
 
 def test_resting_atoms_far_apart_stay_where_they_are() -> None:

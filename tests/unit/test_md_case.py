@@ -116,24 +116,47 @@ def test_a_run_that_is_stopped_resumes_to_the_same_bits(
     case_file: Path, stop_after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = execute(case_file, "whole")
+    folder = interrupt(monkeypatch, case_file, "cut", stop_after)
+    assert (folder / "trajectory.h5").exists(), "what is computed can be looked at"
+    assert_same_outputs(whole, execute(case_file, "cut", resume=True))
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_a_periodic_run_with_every_thermostat_resumes_to_the_same_bits(
+    case_file: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variables of the thermostats and the place where the neighbour list was made go through the restart."""
+    write(case_file.parent / "argon.xyz", bulk("Ar", "fcc", a=5.8).repeat(3), format="extxyz")
+    shared = 'n_steps=150,dt="10 fs",temperature="200 K"'
+    kinds = ("langevin", "nose_hoover", "csvr")
+    stages = "stages=[" + ",".join("{" + f'kind="{kind}",{shared}' + "}" for kind in kinds) + "]"
+    options = (stages, f'precision="{precision}"', 'minimise.method="lbfgs"')
+    whole = execute(case_file, "whole", *options)
+    for stop_after in (1, 3, 5):
+        interrupt(monkeypatch, case_file, f"cut{stop_after}", stop_after, *options)
+        cut = execute(case_file, f"cut{stop_after}", *options, resume=True)
+        assert_same_outputs(whole, cut)
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, case_file: Path, name: str, stop_after: int, *options: str) -> Path:
+    """Runs the case until it is asked to stop after so many chunks."""
     calls = 0
 
-    def rollout_then_ctrl_c(*arguments: object, **options: object) -> object:
+    def rollout_then_ctrl_c(*arguments: object, **others: object) -> object:
         nonlocal calls
         calls += 1
         if calls == stop_after:
             run.stop_requested = True
-        return rollout(*arguments, **options)
+        return rollout(*arguments, **others)
 
     rollout = simulation.rollout
     monkeypatch.setattr(simulation, "rollout", rollout_then_ctrl_c)
-    case = load_case(case_file)
-    run = runs.Run(case, case_file.parent / "cut", quiet=True)
+    case = load_case(case_file, list(options))
+    run = runs.Run(case, case_file.parent / name, quiet=True)
     with pytest.raises(runs.Interrupted):
         case.run(run)
     monkeypatch.undo()
-    assert (run.folder / "trajectory.h5").exists(), "what is computed can be looked at"
-    assert_same_outputs(whole, execute(case_file, "cut", resume=True))
+    return run.folder
 
 
 def test_a_run_that_is_killed_resumes_to_the_same_bits(case_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
+from scipy import stats
 
 from mindsci import random
 
@@ -51,3 +53,21 @@ def test_uniform_values_fill_the_unit_interval() -> None:
     # Kolmogorov-Smirnov distance: 1.95 / sqrt(n) is exceeded once in a thousand seeds; the seed is fixed.
     ranks = torch.arange(1, values.numel() + 1) / values.numel()
     assert (values.sort().values - ranks).abs().max() < 1.95 / math.sqrt(values.numel())
+
+
+@pytest.mark.parametrize("degrees", [0.5, 1.0, 2.0, 5.0, 92.0, 1e5])
+def test_chi_squared_values_have_their_distribution(degrees: float) -> None:
+    """The largest distance between the distributions of 4000 values passes 1.95 / sqrt(4000) once in a thousand."""
+    seeds = random.stream(0, torch.arange(4000))
+    found = random.chi_squared(torch.full((4000,), degrees, dtype=torch.float64), seed=seeds, counter=3)
+    assert stats.kstest(found.numpy(), stats.chi2(degrees).cdf).statistic < 1.95 / 4000**0.5
+
+
+def test_chi_squared_of_nothing_is_zero() -> None:
+    assert random.chi_squared(torch.zeros(2), seed=torch.arange(2), counter=0).tolist() == [0.0, 0.0]
+
+
+def test_streams_of_neighbouring_seeds_share_nothing() -> None:
+    numbers = torch.arange(100)
+    seeds = torch.cat([random.stream(seed, numbers) for seed in range(100)])
+    assert len(seeds.unique()) == 100 * 100
