@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
 from elec.design.region import Region
-from elec.fdtd import Absorber, Media, Walls, yee_step
+from elec.fdtd import Absorber, Media, Walls, YeeStep
 from elec.fdtd.media import BOX
 from elec.grid import Grid
-from elec.ports.scattering import PlacedPort, Port
+from elec.ports.scattering import PlacedPort, Port, driven_step, waves_of
 from mindsci.errors import InputError
 from mindsci.solvers import Fused, rollout
 from mindsci.tree import Tree
@@ -76,24 +75,13 @@ class Device(Tree):
         self, media: Media, driven: int = 0, *, adjoint: Any = None, engine: str = "auto"
     ) -> Complex[Tensor, "f ports"]:
         """Returns S from the driven port to each port; differentiable in the media."""
-        step = yee_step(
-            self.grid,
-            media,
-            absorber=self.absorber,
-            walls=self.walls,
-            sources=self.ports[driven].sources,
-            probes=[port.probes for port in self.ports],
-            engine=engine,
+        step = driven_step(
+            self.grid, media, self.ports, driven, absorber=self.absorber, walls=self.walls, engine=engine
         )
-        records = self._records(step, adjoint)
-        rows = records.split([port.probes.weights.shape[0] for port in self.ports])
-        waves = [
-            port.waves(part, self.dt, self.frequencies, driven=index == driven)
-            for index, (port, part) in enumerate(zip(self.ports, rows, strict=True))
-        ]
-        return torch.stack([back for _, back in waves], dim=1) / waves[driven][0][:, None]
+        forth, back = waves_of(self.ports, self._records(step, adjoint), self.dt, self.frequencies, driven)
+        return back / forth[:, driven, None]
 
-    def _records(self, step: Any, adjoint: Any) -> Float[Tensor, "rows samples"]:
+    def _records(self, step: YeeStep, adjoint: Any) -> Float[Tensor, "rows samples"]:
         start = step.start(self.n_steps)
         wanted = step.ampere.media.permittivity.requires_grad or step.ampere.media.conductivity.requires_grad
         if adjoint is None and wanted and self.region is not None and step.fused_cannot(start) is None:

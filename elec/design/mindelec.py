@@ -6,6 +6,7 @@ fourth power, 1.5 times the usual conductivity, a stretch of up to 11 and no shi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from elec.design.imaging import Imaging
+from elec.fdtd import Gaussian
 from mindsci.errors import InputError, StorageError
 from mindsci.tree import Tree
 
@@ -23,15 +25,10 @@ ABSORBER = {"order": 4.0, "strength": 1.5, "scale": 11.0, "shift": 0.0}
 STEPS = 350
 
 
-class Gaussian(Tree):
-    """exp(-((t - 4.5 w) / w)^2) with the width w = 0.5 / frequency_max [s]."""
-
-    frequency_max: float
-    """[Hz]"""
-
-    def __call__(self, t: Float[Tensor, "times"]) -> Float[Tensor, "times"]:
-        width = 0.5 / self.frequency_max
-        return torch.exp(-(((t - 4.5 * width) / width) ** 2))
+def mindelec_pulse(frequency_max: float) -> Gaussian:
+    """Returns exp(-((t - 4.5 w) / w)^2) with the width w = 0.5 / frequency_max [Hz]."""
+    width = 0.5 / frequency_max
+    return Gaussian.of_width(width / math.sqrt(2.0), delay=4.5 * width)
 
 
 def mindelec_imaging(**changes: Any) -> Imaging:
@@ -44,7 +41,7 @@ def mindelec_imaging(**changes: Any) -> Imaging:
         "high": (70, 70),
         "sources": ((20, 50), (50, 20), (80, 50), (50, 80)),
         "receivers": tuple((i, j) for i in lines for j in lines if (i, j) != (50, 50)),
-        "waveform": Gaussian(frequency_max=1.4e9),
+        "waveform": mindelec_pulse(1.4e9),
         "n_steps": STEPS,
         "absorber": ABSORBER,
     }

@@ -232,6 +232,8 @@ def _value_and_gradient(objective: Objective, start: Any, flat: ndarray) -> tupl
     parameters = tree.map(lambda leaf: leaf.requires_grad_(), _unflattened(start, flat))
     with torch.enable_grad():
         value = objective(parameters)
+        if not value.requires_grad:
+            raise InputError("the objective does not depend on its parameters; build it from the tensors it is given")
         gradients = torch.autograd.grad(value, tree.leaves(parameters), allow_unused=True)
     parts = [
         (torch.zeros_like(leaf) if part is None else part).to(torch.float64).cpu().numpy().ravel()

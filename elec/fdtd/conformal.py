@@ -54,7 +54,9 @@ def conformal_media(
     edge and face. Differentiable in the fractions and in the media. Raises InputError where dt cannot be made stable.
     """
     dt = USUAL_COURANT * grid.courant_limit() if dt is None else dt
-    if not bool((is_cut(edge_fraction) | is_cut(face_fraction)).any()):
+    # Metal along the grid cuts nothing, but what moves it may ask for a gradient: that of covering more.
+    moved = edge_fraction.requires_grad or face_fraction.requires_grad
+    if not moved and not bool((is_cut(edge_fraction) | is_cut(face_fraction)).any()):
         return tree.replace(media, metal=media.metal | (edge_fraction <= SHORTEST))
     whole = (dt / grid.courant_limit()) ** 2
     # Where metal touches nothing, an area above that of the cell itself would only slow the wave down.

@@ -25,12 +25,12 @@ from elec.fdtd.media import Media
 from elec.fdtd.poles import Poles, join_poles
 from elec.fdtd.sources import dual_areas
 from elec.grid import Grid
+from elec.numbers import Real, plain_real
 from mindsci import tree
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 from mindsci.units import VACUUM_PERMITTIVITY
 
-Value = float | Tensor
 # A series circuit damped critically has a double pole; one this fraction away from it has two simple ones.
 APART = 1e-6
 
@@ -46,9 +46,9 @@ class Branch(NamedTuple):
 class Circuit(Tree):
     """A resistor [ohm], an inductor [H] and a capacitor [F], or some of them, in series or in parallel."""
 
-    resistance: Value | None = None
-    inductance: Value | None = None
-    capacitance: Value | None = None
+    resistance: Real | None = None
+    inductance: Real | None = None
+    capacitance: Real | None = None
     kind: Literal["series", "parallel"] = "series"
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class Circuit(Tree):
         if all(value is None for value in given.values()):
             raise InputError("the circuit is empty; give resistance, inductance or capacitance")
         for name, value in given.items():
-            number = 1.0 if value is None else float(value.detach() if isinstance(value, Tensor) else value)
+            number = 1.0 if value is None else plain_real(value)
             if not (math.isfinite(number) and number > 0):
                 raise InputError(f"{name} = {number:g} must be positive; leave it out where there is none")
 

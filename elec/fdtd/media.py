@@ -132,8 +132,8 @@ def scene_poles(scene: Any, grid: Grid) -> Poles | None:
 def material_poles(poles: Sequence[Any], edges: Int[Tensor, "edges 4"], weight: Float[Tensor, "edges"]) -> Poles:
     """Returns terms on edges for poles of a relative permittivity (`elec.materials.Pole`) times the edge's weight."""
 
-    def everywhere(value: complex) -> Tensor:
-        return torch.full((len(edges),), complex(value), dtype=torch.complex128, device=edges.device)
+    def everywhere(value: Any) -> Tensor:
+        return torch.as_tensor(value, dtype=torch.complex128, device=edges.device).expand(len(edges))
 
     scale = VACUUM_PERMITTIVITY * weight.to(torch.float64)
     none = [torch.zeros(0, dtype=torch.complex128, device=edges.device)]

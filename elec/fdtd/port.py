@@ -20,7 +20,7 @@ V_s / (2 sqrt R) and b = (V - R I) / (2 sqrt R) = (2 V - V_s) / (2 sqrt R) [Poza
 
 both spectra from samples at the same times: nothing is left to align. With an inductor or a capacitor in series the
 impedance is that of `elec.fdtd.lumped`, the source drives the current that its poles make of V_s, and I = Y (V_s - V).
- For a port of one edge |S11| = 1 holds for the
+For a port of one edge |S11| = 1 holds for the
 scheme itself wherever there is no loss. With more edges V is the mean over the columns, and what the
 resistors take from currents that circulate between the edges counts as loss: it falls with (port size / wavelength)^2.
 """
@@ -41,6 +41,7 @@ from elec.fdtd.probes import Probes
 from elec.fdtd.sources import Source, dual_areas
 from elec.fdtd.waveforms import Samples
 from elec.grid import Grid
+from elec.numbers import Real, plain_real
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 
@@ -48,7 +49,8 @@ from mindsci.tree import Tree
 class VoltagePort(Tree):
     """A resistive voltage source over the box from `start` to `stop` [m], along one axis.
 
-    The voltage counts from the lower to the higher coordinate. The box may be a line, a rectangle or a block.
+    The voltage counts from the lower to the higher coordinate. The box may be a line, a rectangle or a block. Values
+    may be tensors: gradients pass through them.
     """
 
     start: tuple[float, float, float]
@@ -56,19 +58,20 @@ class VoltagePort(Tree):
     stop: tuple[float, float, float]
     """[m]"""
     axis: int
-    resistance: float
+    resistance: Real
     """[ohm]"""
     waveform: Any
-    amplitude: float = 1.0
+    amplitude: Real = 1.0
     """[V]"""
-    inductance: float | None = None
+    inductance: Real | None = None
     """in series [H]"""
-    capacitance: float | None = None
+    capacitance: Real | None = None
     """in series [F]"""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.resistance) and self.resistance > 0):
-            raise InputError(f"the port's resistance of {self.resistance:g} ohm must be positive; 50 ohm is usual")
+        resistance = plain_real(self.resistance)
+        if not (math.isfinite(resistance) and resistance > 0):
+            raise InputError(f"the port's resistance of {resistance:g} ohm must be positive; 50 ohm is usual")
         _ = self.box  # checks it
 
     @property
@@ -99,7 +102,7 @@ class VoltagePort(Tree):
             signal, scale = self.waveform, self.amplitude / self.resistance
         else:
             signal, scale = self._filtered(dt, n_steps), 1.0
-        source = Source(places=edges, amplitude=-scale * shares / areas, waveform=signal)
+        source = Source(places=edges, amplitude=-shares / areas * scale, waveform=signal)
         return media, source, Probes(edges=edges, weights=(shares * lengths)[None])
 
     @staticmethod

@@ -3,136 +3,145 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from elec.numbers import Real, plain_real
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 
 # x exp((1 - x^2) / 2) falls to 0.1 at x = 2.762: the frequency of the spectrum's maximum is the highest one over this.
 EDGE_OF_BAND = 2.762
+# exp(-x^2 / 2) falls to 0.1 there.
+TENTH = math.sqrt(2.0 * math.log(10.0))
 
 
-class GaussianDerivative(Tree):
+class Pulse(Tree):
+    """A shape of u = (t - delay) / width about its middle. Numbers may be tensors: gradients pass through them."""
+
+    LEAD: ClassVar[float]
+    """widths before the middle at which the signal starts, of at most 3e-7 of its peak: the rounding of float32"""
+
+    later: Real = 0.0
+    """wait before the signal starts [s]"""
+
+    @property
+    def width(self) -> Real:
+        """Standard deviation [s] of the Gaussian behind the shape."""
+        raise NotImplementedError
+
+    @property
+    def delay(self) -> Real:
+        """Time of the middle [s]."""
+        return self.LEAD * self.width + self.later
+
+    @property
+    def duration(self) -> float:
+        """Time [s] after which the signal is as small again as at its start."""
+        return plain_real(self.delay + self.LEAD * self.width)
+
+    def shape(self, u: Float[Tensor, "times"]) -> Float[Tensor, "times"]:
+        """Returns the signal at times in units of the width from the middle."""
+        raise NotImplementedError
+
+    def __call__(self, t: Float[Tensor, "times"]) -> Float[Tensor, "times"]:
+        return self.shape((t - self.delay) / self.width)
+
+
+class GaussianDerivative(Pulse):
     """Derivative of a Gaussian, peak value 1: no DC part, spectrum 20 dB below its peak at `frequency_max` [Hz].
 
     Its spectrum is proportional to f exp(-(f / f_peak)^2 / 2). Without a DC part no charge stays behind on metal.
     """
 
-    frequency_max: float
+    LEAD = 6.0
 
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.frequency_max) and self.frequency_max > 0):
-            raise InputError(f"frequency_max = {self.frequency_max:g} Hz must be positive")
-
-    @property
-    def width(self) -> float:
-        """Standard deviation [s] of the Gaussian."""
-        return EDGE_OF_BAND / (2.0 * math.pi * self.frequency_max)
-
-    @property
-    def delay(self) -> float:
-        """Time of the zero crossing [s]; the signal starts at 2e-7 of its peak, below the rounding of float32."""
-        return 6.0 * self.width
-
-    @property
-    def duration(self) -> float:
-        """Time [s] after which the signal is below 2e-7 of its peak."""
-        return 2.0 * self.delay
-
-    def __call__(self, t: Float[Tensor, "times"]) -> Float[Tensor, "times"]:
-        u = (t - self.delay) / self.width
-        return -u * torch.exp(0.5 - 0.5 * u**2)
-
-
-class ModulatedGaussian(Tree):
-    """Sine under a Gaussian envelope, peak near 1: `frequency` [Hz], `bandwidth` [Hz] at which it is 20 dB down."""
-
-    frequency: float
-    bandwidth: float
-
-    @property
-    def width(self) -> float:
-        """Standard deviation [s] of the envelope: exp(-(bandwidth/2)^2 / (2 s^2)) = 0.1 for its spectrum's s."""
-        return math.sqrt(2.0 * math.log(10.0)) / (math.pi * self.bandwidth)
-
-    @property
-    def delay(self) -> float:
-        """Time of the envelope's peak [s]."""
-        return 5.5 * self.width
-
-    @property
-    def duration(self) -> float:
-        return 2.0 * self.delay
-
-    def __call__(self, t: Float[Tensor, "times"]) -> Float[Tensor, "times"]:
-        later = t - self.delay
-        return torch.sin(2.0 * math.pi * self.frequency * later) * torch.exp(-0.5 * (later / self.width) ** 2)
-
-
-class Gaussian(Tree):
-    """Gaussian of peak value 1: its spectrum at `frequency_max` [Hz] is 20 dB below that at zero.
-
-    It has a DC part: where charge can stay behind on metal, use `GaussianDerivative`.
-    """
-
-    frequency_max: float
+    frequency_max: Real
 
     def __post_init__(self) -> None:
         _positive("frequency_max", self.frequency_max)
 
     @property
-    def width(self) -> float:
-        """Standard deviation [s]: exp(-(2 pi f width)^2 / 2) = 0.1 at frequency_max."""
-        return math.sqrt(2.0 * math.log(10.0)) / (2.0 * math.pi * self.frequency_max)
+    def width(self) -> Real:
+        return EDGE_OF_BAND / (2.0 * math.pi * self.frequency_max)
+
+    def shape(self, u: Float[Tensor, "times"]) -> Float[Tensor, "times"]:
+        return -u * torch.exp(0.5 - 0.5 * u**2)
+
+
+class Gaussian(Pulse):
+    """Gaussian of peak value 1: its spectrum at `frequency_max` [Hz] is 20 dB below that at zero.
+
+    It has a DC part: where charge can stay behind on metal, use `GaussianDerivative`.
+    """
+
+    LEAD = 5.5
+
+    frequency_max: Real
+
+    def __post_init__(self) -> None:
+        _positive("frequency_max", self.frequency_max)
+
+    @classmethod
+    def of_width(cls, width: Real, *, delay: Real) -> Gaussian:
+        """Returns the Gaussian of a standard deviation [s] about a time [s]."""
+        return cls(frequency_max=TENTH / (2.0 * math.pi * width), later=delay - cls.LEAD * width)
 
     @property
-    def delay(self) -> float:
-        """Time of the peak [s]."""
-        return 5.5 * self.width
+    def width(self) -> Real:
+        return TENTH / (2.0 * math.pi * self.frequency_max)
+
+    def shape(self, u: Float[Tensor, "times"]) -> Float[Tensor, "times"]:
+        return torch.exp(-0.5 * u**2)
+
+
+class ModulatedGaussian(Pulse):
+    """Sine under a Gaussian envelope, peak near 1: `frequency` [Hz], `bandwidth` [Hz] at which it is 20 dB down."""
+
+    LEAD = 5.5
+
+    frequency: Real
+    bandwidth: Real
+
+    def __post_init__(self) -> None:
+        _positive("frequency", self.frequency)
+        _positive("bandwidth", self.bandwidth)
 
     @property
-    def duration(self) -> float:
-        return 2.0 * self.delay
+    def width(self) -> Real:
+        return TENTH / (math.pi * self.bandwidth)
 
-    def __call__(self, t: Float[Tensor, "times"]) -> Float[Tensor, "times"]:
-        return torch.exp(-0.5 * ((t - self.delay) / self.width) ** 2)
+    def shape(self, u: Float[Tensor, "times"]) -> Float[Tensor, "times"]:
+        return torch.sin(2.0 * math.pi * self.frequency * self.width * u) * torch.exp(-0.5 * u**2)
 
 
-class Ricker(Tree):
+class Ricker(Pulse):
     """Second derivative of a Gaussian, peak value 1, spectrum largest at `frequency` [Hz]: (1 - u^2) exp(-u^2 / 2)."""
 
-    frequency: float
+    LEAD = 6.5
+
+    frequency: Real
 
     def __post_init__(self) -> None:
         _positive("frequency", self.frequency)
 
     @property
-    def width(self) -> float:
-        """Standard deviation [s] of the Gaussian: omega^2 exp(-(omega width)^2 / 2) is largest at sqrt(2) / width."""
+    def width(self) -> Real:
+        # omega^2 exp(-(omega width)^2 / 2) is largest at sqrt(2) / width
         return math.sqrt(2.0) / (2.0 * math.pi * self.frequency)
 
-    @property
-    def delay(self) -> float:
-        """Time of the peak [s]."""
-        return 6.5 * self.width
-
-    @property
-    def duration(self) -> float:
-        return 2.0 * self.delay
-
-    def __call__(self, t: Float[Tensor, "times"]) -> Float[Tensor, "times"]:
-        u = (t - self.delay) / self.width
+    def shape(self, u: Float[Tensor, "times"]) -> Float[Tensor, "times"]:
         return (1.0 - u**2) * torch.exp(-0.5 * u**2)
 
 
 class ContinuousWave(Tree):
     """Sine of `frequency` [Hz] that rises smoothly from rest over `ramp` periods: its third derivative has no jump."""
 
-    frequency: float
-    ramp: float = 5.0
+    frequency: Real
+    ramp: Real = 5.0
 
     def __post_init__(self) -> None:
         _positive("frequency", self.frequency)
@@ -141,10 +150,10 @@ class ContinuousWave(Tree):
     @property
     def duration(self) -> float:
         """Time [s] at which the ramp is over; the wave goes on."""
-        return self.ramp / self.frequency
+        return plain_real(self.ramp / self.frequency)
 
     def __call__(self, t: Float[Tensor, "times"]) -> Float[Tensor, "times"]:
-        x = (t / self.duration).clamp(0.0, 1.0)
+        x = (t * self.frequency / self.ramp).clamp(0.0, 1.0)
         rise = x**4 * (35.0 - 84.0 * x + 70.0 * x**2 - 20.0 * x**3)
         return rise * torch.sin(2.0 * math.pi * self.frequency * t)
 
@@ -179,6 +188,7 @@ class Samples(Tree):
         return (1.0 - share) * at(index) + share * at(index + 1)
 
 
-def _positive(name: str, value: float, unit: str = "Hz") -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise InputError(f"{name} = {value:g} {unit} must be positive")
+def _positive(name: str, value: Real, unit: str = "Hz") -> None:
+    number = plain_real(value)
+    if not (math.isfinite(number) and number > 0):
+        raise InputError(f"{name} = {number:g} {unit} must be positive")

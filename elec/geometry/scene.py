@@ -25,7 +25,7 @@ from elec.geometry.subpixel import (
 from elec.geometry.voxels import EdgeMasks, no_edges, sheet_edges, solid_edges
 from elec.grid import AXES, Grid
 from elec.materials import Material, find_material
-from elec.materials.material import mean
+from elec.numbers import Number, Real, along, mean
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 
@@ -132,8 +132,7 @@ class Scene(Tree):
         """Returns the material of each cell; metal solids leave what was there before them."""
         background = find_material(self.background, self.materials)
         values = {
-            name: torch.full(grid.shape, mean(getattr(background, name)), dtype=torch.float64, device=grid.x.device)
-            for name in CELLS
+            name: _double(mean(getattr(background, name)), grid).expand(grid.shape) for name in CELLS
         }
         for part in self._solids():
             material = self.material(part)
@@ -142,7 +141,7 @@ class Scene(Tree):
                 if not bool(fraction.any()):
                     raise InputError(f"part '{part.name}' fills no cell of the grid; use smaller cells or a wider grid")
                 for name, value in values.items():
-                    values[name] = torch.lerp(value, torch.full_like(value, mean(getattr(material, name))), fraction)
+                    values[name] = torch.lerp(value, _double(mean(getattr(material, name)), grid), fraction)
         return CellMaterials(**values)
 
     def metal_edges(self, grid: Grid) -> EdgeMasks:
@@ -228,7 +227,7 @@ class Scene(Tree):
         background = _values(find_material(self.background, self.materials))
         solids = [(part, self.material(part)) for part in self._solids()]
         if names and all(
-            material.is_metal or all(_values(material)[name] == background[name] for name in names)
+            material.is_metal or all(_same(_values(material)[name], background[name]) for name in names)
             for _, material in solids
         ):
             # One material everywhere: no volume needs to be found, and a few cells tell all.
@@ -253,6 +252,16 @@ def _spread(components: Components, grid: Grid, *, on: str) -> Components:
 
 def _shape(part: Part | Body) -> Part | Solid:
     return part.solid if isinstance(part, Body) else part
+
+
+def _double(number: Real, grid: Grid) -> Float[Tensor, ""]:
+    return torch.as_tensor(number, dtype=torch.float64, device=grid.x.device)
+
+
+def _same(first: Number, second: Number) -> bool:
+    """Whether two numbers stay the same; two tensors may meet by chance, and their gradients differ."""
+    held = [along(number, axis) for number in (first, second) for axis in range(3)]
+    return not any(isinstance(number, Tensor) for number in held) and held[:3] == held[3:]
 
 
 def _values(material: Material) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from elec.geometry.fill import soft_fill
 from elec.geometry.part import Part
 from elec.geometry.voxels import fill_fractions
 from elec.grid import Grid
+from elec.numbers import Real, along
 from mindsci.tree import Tree
 
 # Eighths of cells held at a time: some twenty numbers of 8 bytes each.
@@ -40,7 +41,7 @@ SAME = 1e-9
 
 
 Values = Mapping[str, Any]
-"""The numbers of a material by name; one that has three is diagonal."""
+"""The numbers of a material by name, as `elec.numbers` has them; one that has three is diagonal."""
 
 
 class Filling(Tree):
@@ -124,7 +125,7 @@ class _Volumes(Tree):
         shares.append((background, left * volume))
         return cls(shares=shares, open=opened * volume, ends=(x, y, z))
 
-    def sum(self, function: Callable[[Values], float]) -> Tensor:
+    def sum(self, function: Callable[[Values], Real]) -> Tensor:
         total = torch.zeros_like(self.open)
         for values, share in self.shares:
             total = total + function(values) * share
@@ -146,18 +147,17 @@ class Boxes(Tree):
     component: int
     on: str
 
-    def value(self, values: Values, name: str) -> float:
+    def value(self, values: Values, name: str) -> Real:
         """A number of a material as this component sees it."""
-        number = values[name]
-        return float(number[self.component]) if isinstance(number, (tuple, list)) else float(number)
+        return along(values[name], self.component)
 
-    def mean(self, function: Callable[[Values], float]) -> Tensor:
+    def mean(self, function: Callable[[Values], Real]) -> Tensor:
         """Mean over the part of each box that is not metal; over nothing, the value of the background."""
         total, opened = self._pooled(self.volumes.sum(function)), self._pooled(self.volumes.open)
         background = function(self.volumes.shares[-1][0])
         return torch.where(opened > 0, total / torch.where(opened > 0, opened, 1.0), background)
 
-    def normal_share(self, function: Callable[[Values], float]) -> Tensor:
+    def normal_share(self, function: Callable[[Values], Real]) -> Tensor:
         """n^2 along the component: the direction in which the mean of a property changes from each side to the other.
 
         An axis along which the box itself does not change takes no part: its neighbours may, at the end of a solid.
@@ -252,7 +252,7 @@ def response_of(name: str) -> Callable[[Boxes], tuple[Tensor]]:
 def _series_and_parallel(boxes: Boxes, name: str) -> tuple[Tensor, Tensor, Tensor]:
     """The effective value of a property, n^2 along the component, and the plain mean."""
 
-    def value(values: Values) -> float:
+    def value(values: Values) -> Real:
         return boxes.value(values, name)
 
     share, mean = boxes.normal_share(value), boxes.mean(value)
@@ -261,10 +261,10 @@ def _series_and_parallel(boxes: Boxes, name: str) -> tuple[Tensor, Tensor, Tenso
 
 def _effective(
     boxes: Boxes, name: str = "relative_permittivity"
-) -> tuple[Tensor, Callable[[Callable[[Values], float]], Tensor]]:
+) -> tuple[Tensor, Callable[[Callable[[Values], Real]], Tensor]]:
     effective, share, mean = _series_and_parallel(boxes, name)
 
-    def weighted(strength: Callable[[Values], float]) -> Tensor:
+    def weighted(strength: Callable[[Values], Real]) -> Tensor:
         across = boxes.mean(lambda values: strength(values) / boxes.value(values, name) ** 2)
         return effective**2 * (share * across + (1.0 - share) * boxes.mean(strength) / mean**2)
 

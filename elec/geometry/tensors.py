@@ -19,7 +19,7 @@ from elec.geometry.subpixel import fill
 from elec.geometry.winding import signed_distance
 from elec.grid import Grid
 from elec.materials import Material, find_material
-from elec.materials.material import along
+from elec.numbers import along
 from mindsci.tree import Tree, parameters
 from mindsci.units import VACUUM_PERMITTIVITY
 
@@ -132,9 +132,9 @@ def material_numbers(material: Material, frequency: float) -> Float[Tensor, "4 3
         material = Material(name="vacuum")
     at = torch.tensor([frequency], dtype=torch.float64)
     epsilon = torch.cat([material.permittivity(at, axis) for axis in range(3)])
-    permeability = [along(material.relative_permeability, axis) for axis in range(3)]
+    permeability = [torch.as_tensor(along(material.relative_permeability, axis)) for axis in range(3)]
     conductivity = -epsilon.imag * 2.0 * math.pi * frequency * VACUUM_PERMITTIVITY
-    numbers = [epsilon.real, torch.tensor(permeability, dtype=torch.float64), conductivity]
+    numbers = [epsilon.real, torch.stack(permeability).to(torch.float64), conductivity]
     return torch.stack([*numbers, -epsilon.imag / epsilon.real])
 
 

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from elec.numbers import Real, Scalar, conjugate, plain, plain_real
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 
@@ -27,27 +28,27 @@ ROUNDING = 1e-9
 
 
 class Pole(Tree):
-    """A term of the relative permittivity."""
+    """A term of the relative permittivity; its numbers may be tensors, for gradients."""
 
-    rate: complex
+    rate: Scalar
     """[1/s], with no positive real part"""
-    jump: complex = 0.0
+    jump: Scalar = 0.0
     """residue [1/s]"""
-    drive: complex = 0.0
+    drive: Scalar = 0.0
     """[1/s^2]"""
 
     def __post_init__(self) -> None:
-        numbers = (self.rate, self.jump, self.drive)
-        if not all(cmath.isfinite(number) for number in numbers) or complex(self.rate).real > 0:
+        numbers = [plain(number) for number in (self.rate, self.jump, self.drive)]
+        if not all(cmath.isfinite(number) for number in numbers) or numbers[0].real > 0:
             raise InputError(
-                f"pole of rate {self.rate:.4g} 1/s: its numbers must be finite, the rate without a positive real part"
+                f"pole of rate {numbers[0]:.4g} 1/s: its numbers must be finite, the rate without a positive real part"
             )
-        if self.is_real and any(complex(number).imag != 0.0 for number in numbers):
-            raise InputError(f"pole of rate {self.rate:.4g} 1/s: with a real rate its strengths must be real too")
+        if self.is_real and any(number.imag != 0.0 for number in numbers):
+            raise InputError(f"pole of rate {numbers[0]:.4g} 1/s: with a real rate its strengths must be real too")
 
     @property
     def is_real(self) -> bool:
-        return complex(self.rate).imag == 0.0
+        return plain(self.rate).imag == 0.0
 
     @property
     def copies(self) -> float:
@@ -59,45 +60,55 @@ class Pole(Tree):
         first = (s * self.jump + self.drive) / (s * (s - self.rate))
         if self.is_real:
             return first
-        rate, jump, drive = (complex(number).conjugate() for number in (self.rate, self.jump, self.drive))
+        rate, jump, drive = (conjugate(number) for number in (self.rate, self.jump, self.drive))
         return first + (s * jump + drive) / (s * (s - rate))
 
 
-def debye(strength: float, relaxation_time: float) -> tuple[Pole, ...]:
+def debye(strength: Real, relaxation_time: Real) -> tuple[Pole, ...]:
     """Returns the pole of strength / (1 + s tau), tau the relaxation time [s] [Taflove2005, sec. 9.2]."""
-    if not (math.isfinite(relaxation_time) and relaxation_time > 0):
-        raise InputError(f"relaxation time {relaxation_time:g} s must be positive; water has about 8 ps")
+    time = plain_real(relaxation_time)
+    if not (math.isfinite(time) and time > 0):
+        raise InputError(f"relaxation time {time:g} s must be positive; water has about 8 ps")
     return (Pole(rate=-1.0 / relaxation_time, jump=strength / relaxation_time),)
 
 
-def drude(plasma_frequency: float, damping: float) -> tuple[Pole, ...]:
+def drude(plasma_frequency: Real, damping: Real) -> tuple[Pole, ...]:
     """Returns the pole of (2 pi f_p)^2 / (s^2 + s gamma): f_p [Hz], gamma [1/s] [Taflove2005, sec. 9.2]."""
     _not_negative("damping", damping, "1/s")
     return (Pole(rate=-damping, drive=(2.0 * math.pi * plasma_frequency) ** 2),)
 
 
-def lorentz(strength: float, frequency: float, damping: float) -> tuple[Pole, ...]:
+def lorentz(strength: Real, frequency: Real, damping: Real) -> tuple[Pole, ...]:
     """Returns the poles of strength omega0^2 / (omega0^2 + s gamma + s^2): frequency omega0 / 2 pi [Hz], gamma [1/s].
 
     gamma is the full width of the absorption line. [Taflove2005, sec. 9.2] writes 2 delta for it.
     """
     _not_negative("damping", damping, "1/s")
-    if not (math.isfinite(frequency) and frequency > 0):
-        raise InputError(f"Lorentz frequency {frequency:g} Hz must be positive; for a free carrier use Drude")
+    place = plain_real(frequency)
+    if not (math.isfinite(place) and place > 0):
+        raise InputError(f"Lorentz frequency {place:g} Hz must be positive; for a free carrier use Drude")
     omega, half = 2.0 * math.pi * frequency, 0.5 * damping
-    if abs(half - omega) < APART * omega:
+    if abs(plain_real(half) - plain_real(omega)) < APART * plain_real(omega):
         half = omega * (1.0 - APART)
-    between = cmath.sqrt(half**2 - omega**2)
+    between = _root(half**2 - omega**2)
     first = -half + between
     residue = strength * omega**2 / (2.0 * between)
-    if half < omega:
+    if plain_real(half) < plain_real(omega):
         return (Pole(rate=first, jump=residue),)
     return (Pole(rate=first.real, jump=residue.real), Pole(rate=(-half - between).real, jump=-residue.real))
 
 
-def _not_negative(name: str, value: float, unit: str) -> None:
-    if not (math.isfinite(value) and value >= 0):
-        raise InputError(f"{name} {value:g} {unit} must be a finite number of at least 0")
+def _root(number: Real) -> Scalar:
+    """The complex square root."""
+    if isinstance(number, Tensor):
+        return torch.sqrt(number.to(torch.complex128))
+    return cmath.sqrt(number)
+
+
+def _not_negative(name: str, value: Real, unit: str) -> None:
+    number = plain_real(value)
+    if not (math.isfinite(number) and number >= 0):
+        raise InputError(f"{name} {number:g} {unit} must be a finite number of at least 0")
 
 
 def susceptibility(poles: Sequence[Pole], frequencies: Float[Tensor, "f"]) -> Complex[Tensor, "f"]:
@@ -116,6 +127,7 @@ def gain(poles: Sequence[Pole]) -> tuple[float, float]:
     """
     if not poles:
         return 0.0, 0.0
+    poles = [Pole(rate=plain(pole.rate), jump=plain(pole.jump), drive=plain(pole.drive)) for pole in poles]
     omegas = []
     for pole in poles:
         size, width = max(abs(pole.rate), 1.0), max(abs(complex(pole.rate).real), 1e-9 * abs(pole.rate))

@@ -12,32 +12,20 @@ from torch import Tensor
 
 from elec.materials.dispersion import Pole, check_passive, susceptibility
 from elec.materials.surface import Surface
+from elec.numbers import Number, along, check_number
 from mindsci.errors import InputError, UnknownNameError
 from mindsci.tree import Tree
 from mindsci.units import VACUUM_PERMITTIVITY
 
-Number = float | tuple[float, float, float]
-"""The same along all axes, or one number for each of x, y and z."""
 Kind = Literal["dielectric", "pec", "sheet", "conductor"]
 KINDS = ("dielectric", "pec", "sheet", "conductor")
-
-
-def check_number(prefix: str, quantity: str, value: Number, *, lowest: float) -> None:
-    """Raises InputError unless the number, or each of three, is finite and at least `lowest`."""
-    numbers = value if isinstance(value, tuple) else (value,)
-    if len(numbers) not in (1, 3):
-        raise InputError(f"{prefix}{quantity} has {len(numbers)} numbers; give one, or three for x, y and z")
-    for number in numbers:
-        if not (math.isfinite(number) and number >= lowest):
-            raise InputError(
-                f"{prefix}{quantity} = {number:g} must be a finite number of at least {lowest:g}"
-                + ("; for metal use the material 'pec'" if lowest == 1.0 and "permittivity" in quantity else "")
-            )
 
 
 class Material(Tree):
     """A linear material. Kinds: "dielectric"; "pec", a perfect conductor, which ignores the numbers; "sheet", a layer
     without thickness, and "conductor", a solid that fields do not enter, both known by the admittance of their surface.
+
+    Numbers may be tensors: gradients pass through them to the media.
     """
 
     name: str
@@ -77,16 +65,6 @@ class Material(Tree):
         f = torch.as_tensor(frequencies, dtype=torch.float64)
         epsilon, sigma = along(self.relative_permittivity, axis), along(self.conductivity, axis)
         return epsilon + susceptibility(self.poles, f) - 1j * sigma / (2.0 * math.pi * f * VACUUM_PERMITTIVITY)
-
-
-def along(number: Number, axis: int) -> float:
-    """Returns the number of one axis."""
-    return float(number[axis]) if isinstance(number, tuple) else float(number)
-
-
-def mean(number: Number) -> float:
-    """Returns the mean over the axes."""
-    return sum(number) / 3.0 if isinstance(number, tuple) else float(number)
 
 
 PEC = Material(name="pec", kind="pec")

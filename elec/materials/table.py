@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from elec.materials.dispersion import Pole, debye, drude, lorentz
-from elec.materials.material import BUILTIN, Material, Number, along, check_number
+from elec.materials.material import BUILTIN, Material
 from elec.materials.surface import Surface, foil_surface, resistance_surface, thick_surface
+from elec.numbers import Number, along, check_number
 from mindsci.config import InputFile, Quantity, Table
 from mindsci.errors import InputError
 from mindsci.units import VACUUM_PERMEABILITY, VACUUM_PERMITTIVITY, parse

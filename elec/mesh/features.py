@@ -19,8 +19,8 @@ from elec.geometry import Part, Scene
 from elec.geometry.part import flat_axis, planes, rim_edges
 from elec.geometry.scene import Body
 from elec.materials import Material, find_material
-from elec.materials.material import along
 from elec.mesh.lines import Limit, Station, rim
+from elec.numbers import along, plain, plain_real
 from mindsci import tree
 from mindsci.tree import Tree
 from mindsci.units import SPEED_OF_LIGHT
@@ -84,8 +84,8 @@ class Face(Tree):
 def refractive_index(material: Material, frequency: float) -> float:
     """Returns c times the wave number over the angular frequency: loss shortens the wavelength too."""
     at = torch.tensor([frequency], dtype=torch.float64)
-    permeability = max(along(material.relative_permeability, axis) for axis in range(3))
-    permittivity = [complex(material.permittivity(at, axis)[0]) for axis in range(3)]
+    permeability = max(plain_real(along(material.relative_permeability, axis)) for axis in range(3))
+    permittivity = [plain(material.permittivity(at, axis)[0]) for axis in range(3)]
     return max((cmath.sqrt(value * permeability)).real for value in permittivity)
 
 

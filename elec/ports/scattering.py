@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from elec.fdtd import Absorber, Media, Probes, Source, VoltagePort, Walls, spectrum, yee_step
+from elec.fdtd import Absorber, Media, Probes, Source, VoltagePort, Walls, YeeStep, spectrum, yee_step
 from elec.fdtd.media import BOX
 from elec.grid import Grid
 from elec.network import write_touchstone
@@ -89,7 +89,7 @@ class PlacedLumpedPort(Tree):
     ) -> tuple[Complex[Tensor, "f"], Complex[Tensor, "f"]]:
         """Returns V_s and 2 V - V_s over sqrt(8 R): |a|^2 is the available power [Pozar2012, sec. 4.3]."""
         record = records[0]
-        scale = 1.0 / math.sqrt(8.0 * self.port.resistance)
+        scale = (8.0 * self.port.resistance) ** -0.5
         voltage = spectrum(self.port.voltage(record.to(torch.float64)), dt, frequencies)
         a = torch.zeros_like(voltage)
         if driven:
@@ -98,7 +98,7 @@ class PlacedLumpedPort(Tree):
 
     def impedance(self, frequencies: Float[Tensor, "f"]) -> Complex[Tensor, "f"]:
         """Returns the resistance [ohm]."""
-        return torch.full((len(frequencies),), self.port.resistance, dtype=torch.complex128)
+        return torch.as_tensor(self.port.resistance, dtype=torch.complex128).expand(len(frequencies))
 
     def beta(self, frequencies: Float[Tensor, "f"]) -> Complex[Tensor, "f"]:
         """Returns zero: there is no line behind the port."""
@@ -215,17 +215,9 @@ def scattering_matrix(
         media = placed[-1].media
     runs = []
     for driven in range(len(placed)):
-        step = yee_step(
-            grid,
-            media,
-            absorber=absorber,
-            walls=walls,
-            sources=placed[driven].sources,
-            probes=[port.probes for port in placed],
-            engine=engine,
-        )
+        step = driven_step(grid, media, placed, driven, absorber=absorber, walls=walls, engine=engine)
         records = _records(step, n_steps, dt, decay, adjoint)
-        runs.append(_waves(placed, records, dt, frequencies, driven))
+        runs.append(waves_of(placed, records, dt, frequencies, driven))
         logger.info("port %d of %d done, %d steps at most", driven + 1, len(placed), n_steps)
     return Scattering(
         frequencies=frequencies.to(torch.float64),
@@ -235,9 +227,36 @@ def scattering_matrix(
     )
 
 
-def _waves(
-    placed: Sequence[PlacedPort], records: Tensor, dt: float, frequencies: Tensor, driven: int
+def driven_step(
+    grid: Grid,
+    media: Media,
+    placed: Sequence[PlacedPort],
+    driven: int,
+    *,
+    absorber: Absorber | None = None,
+    walls: Walls = BOX,
+    engine: str = "auto",
+) -> YeeStep:
+    """Returns the step of a device with one port driven, whose records are those of all ports in their order."""
+    return yee_step(
+        grid,
+        media,
+        absorber=absorber,
+        walls=walls,
+        sources=placed[driven].sources,
+        probes=[port.probes for port in placed],
+        engine=engine,
+    )
+
+
+def waves_of(
+    placed: Sequence[PlacedPort],
+    records: Float[Tensor, "rows samples"],
+    dt: float,
+    frequencies: Float[Tensor, "f"],
+    driven: int,
 ) -> tuple[Complex[Tensor, "f ports"], Complex[Tensor, "f ports"]]:
+    """Returns the waves (a, b) [sqrt(W) s] at all ports from the records of a `driven_step`."""
     rows = records.split([port.probes.weights.shape[0] for port in placed])
     found = [
         port.waves(part, dt, frequencies, driven=index == driven)

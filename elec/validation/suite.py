@@ -14,6 +14,7 @@ CASES = {
     "dipole": "elec.validation.dipole:validations",
     "inverse": "elec.validation.inverse:validations",
     "spheres": "elec.validation.spheres:validations",
+    "gradients": "elec.validation.gradients:validations",
 }
 """Name of a group of cases -> function without arguments that returns its rows."""
 

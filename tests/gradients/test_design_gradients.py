@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from elec.design import Device, Imaging, Region, cell_media, design_media, mixture
-from elec.design.mindelec import Gaussian
+from elec.design.mindelec import mindelec_pulse
 from elec.fdtd import ModulatedGaussian, Walls, absorbing_layers
 from elec.grid import Grid
 from elec.materials import VACUUM, Material
@@ -28,7 +28,7 @@ def small_imaging() -> Imaging:
         high=(18, 17),
         sources=((11, 15), (15, 20)),
         receivers=((19, 15), (15, 11), (11, 19)),
-        waveform=Gaussian(frequency_max=1.4e9),
+        waveform=mindelec_pulse(1.4e9),
         n_steps=80,
         absorber_cells=8,
     )

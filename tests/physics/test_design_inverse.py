@@ -26,7 +26,7 @@ from elec.design import (
     peak_signal_to_noise,
     structural_similarity,
 )
-from elec.design.mindelec import Gaussian, mindelec_imaging, read
+from elec.design.mindelec import mindelec_imaging, mindelec_pulse, read
 from elec.geometry import cylinder
 from elec.validation.inverse import fine_traces
 from mindsci.errors import InputError
@@ -40,7 +40,7 @@ def small_imaging() -> Imaging:
         high=(20, 20),
         sources=((12, 17), (17, 12), (22, 17), (17, 22)),
         receivers=((12, 12), (12, 22), (22, 12), (22, 22), (17, 11), (11, 17)),
-        waveform=Gaussian(frequency_max=1.4e9),
+        waveform=mindelec_pulse(1.4e9),
         n_steps=160,
         absorber_cells=8,
     )
