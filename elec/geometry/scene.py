@@ -131,9 +131,7 @@ class Scene(Tree):
     def cell_materials(self, grid: Grid, *, subsamples: int = 4) -> CellMaterials:
         """Returns the material of each cell; metal solids leave what was there before them."""
         background = find_material(self.background, self.materials)
-        values = {
-            name: _double(mean(getattr(background, name)), grid).expand(grid.shape) for name in CELLS
-        }
+        values = {name: _double(mean(getattr(background, name)), grid).expand(grid.shape) for name in CELLS}
         for part in self._solids():
             material = self.material(part)
             if not material.is_metal:

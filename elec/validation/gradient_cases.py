@@ -252,8 +252,7 @@ def tissue() -> Case:
     def evaluate(p: Values, how: How) -> dict[str, Tensor]:
         low, high = cube()
         rate, density = rates(p, how)
-        # As if the spectrum were that of 1 kV/m over 1 ns.
-        scale = 1e12
+        scale = 1e24  # to [W ps^2/kg]
         return {
             "SAR in a cell": scale * rate[4, 6, 3],
             "SAR of 1 g": scale * cube_average(rate, density, nodes, low, high)[0],

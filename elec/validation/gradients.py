@@ -20,10 +20,10 @@ from mindsci.solvers import Checkpoint, Fused
 
 logger = logging.getLogger(__name__)
 
-# Steps of the differences, relative to the parameter, from the first on until the two derivatives of one step agree
-# within SETTLED: then the better of them, of an error of h^4 where the other has h^2, is far within the gates. Cut
-# cells turn their coefficients within thousandths of a radian; the rounding of a run over the last step is some 1e-8.
-STEPS, SETTLED = (2e-4, 2e-5, 2e-6), 3e-6
+# Steps of the differences, relative to the parameter: the second where two derivatives of the first, whose errors go
+# with h^4 and h^2, do not agree within SETTLED. Then the better one is far within the gates. Cut cells turn their
+# coefficients within thousandths of a radian; the rounding of a run over these steps is some 1e-9 and 1e-8.
+STEPS, SETTLED = (2e-5, 2e-6), 3e-6
 GATES = (("float64, reference", 1e-6), ("float32, fused adjoint", 1e-3))
 HOW = (How(engine="reference", adjoint=Checkpoint()), How(dtype=torch.float32, adjoint=Fused()))
 
