@@ -18,7 +18,8 @@ from sponge.thermodynamics import volume
 class PotentialCalculator(Calculator):
     """Energy [eV], forces [eV/angstrom] and, for a periodic cell, stress [eV/angstrom^3].
 
-    The potential is moved to `device` and `dtype`. Raises InputError for an element that it does not know, and
+    The potential is taken in its fastest form for `device` and `dtype` (`Potential.for_use`; engine = "reference": as
+    it is). Raises InputError for an element that it does not know, and
     ASE's PropertyNotImplementedError for the stress of a system that is not periodic along all three axes.
     """
 
@@ -30,10 +31,11 @@ class PotentialCalculator(Calculator):
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float64,
+        engine: str = "auto",
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.potential = potential.to(device=device, dtype=dtype)
+        self.potential = potential.for_use(device=device, dtype=dtype, engine=engine)
         self.device, self.dtype = device, dtype
 
     def calculate(

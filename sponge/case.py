@@ -45,6 +45,8 @@ class PotentialTable(Table):
 
     pretrained: str | None = None
     model: InputFile | None = None
+    engine: Literal["auto", "reference", "numba"] = "auto"
+    """auto takes the fastest form of the potential on the device"""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -173,4 +175,5 @@ class MolecularDynamicsCase(Case):
             domain = hub.find_card(hub.PretrainedCard, self.potential.pretrained).domain
             limits = "".join(f"; {name} {limit}" for name, limit in domain.limits.items())
             run.log(f"{self.potential.pretrained} is made for: {domain.description}{limits}")
-        simulate(self, run, system, potential)
+        fast = potential.for_use(device=run.device, dtype=dtype, engine=self.potential.engine)
+        simulate(self, run, system, fast)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mindsci import tree
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 from sponge.system import System, name_atom
@@ -112,6 +113,33 @@ def trimmed(system: System, neighbors: Neighbors, cutoff: float) -> Neighbors:
             half=neighbors.half,
             cutoff=cutoff,
         )
+
+
+def halved(neighbors: Neighbors) -> Neighbors:
+    """Returns the list with each pair once; a half list is returned as it is.
+
+    Raises InputError for a list of fixed capacity.
+    """
+    if neighbors.half:
+        return neighbors
+    if neighbors.worst is not None:
+        raise InputError("a list of fixed capacity keeps both directions of each pair; ask for a half list")
+    centre, neighbor, shift = neighbors.centre, neighbors.neighbor, neighbors.shift
+    once = centre < neighbor
+    if shift is not None:
+        # An atom that meets its own images: of two opposite shifts, the one whose first number is positive.
+        first = torch.where(shift[:, 0] != 0, shift[:, 0], torch.where(shift[:, 1] != 0, shift[:, 1], shift[:, 2]))
+        once |= (centre == neighbor) & (first > 0)
+    kept = once.nonzero().flatten()
+    centre = centre.index_select(0, kept)
+    return tree.replace(
+        neighbors,
+        rows=torch.searchsorted(centre, torch.arange(len(neighbors.rows), device=centre.device)),
+        centre=centre,
+        neighbor=neighbor.index_select(0, kept),
+        shift=None if shift is None else shift.index_select(0, kept),
+        half=True,
+    )
 
 
 def reverse_edges(neighbors: Neighbors) -> Int[Tensor, " edges"]:

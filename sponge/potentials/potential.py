@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mindsci import tree
 from mindsci.errors import InputError
+from mindsci.kernels import choose_engine
 from mindsci.tree import Tree
 from sponge.neighbors import Neighbors, neighbor_list, trimmed
 from sponge.system import System, name_atom
@@ -59,6 +60,16 @@ class Potential(nn.Module):
         if self.trims and neighbors.skin > 0 and neighbors.worst is None:
             neighbors = trimmed(system, neighbors, self.cutoff)
         return differentiate(self, system, neighbors, virial=virial, create_graph=create_graph)
+
+    def for_use(
+        self, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, engine: str = "auto"
+    ) -> Potential:
+        """Returns the fastest form of itself for energies and forces on a device: itself, unless a subclass has one.
+
+        engine: reference, numba or triton; auto takes what serves. Raises InputError for one that does not.
+        """
+        choose_engine(engine, device=torch.device(device), available={"reference": lambda: None})
+        return self.to(device=device, dtype=dtype).requires_grad_(False).eval()
 
     def check(self, system: System) -> None:
         """Raises InputError, once where a system enters, for an element that the potential does not know."""

@@ -11,10 +11,14 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from mindsci.errors import InputError
-from sponge.neighbors import Neighbors, displacements
+from mindsci.kernels import choose_engine
+from sponge.neighbors import Neighbors, displacements, halved
 from sponge.potentials.convolution import filter_convolution
-from sponge.potentials.potential import Potential
+from sponge.potentials.potential import Evaluation, Potential
 from sponge.system import System
+
+SWEPT = (torch.float32, torch.float64)
+"""precisions of the compiled sweeps"""
 
 
 class ShiftedSoftplus(nn.Module):
@@ -37,9 +41,9 @@ class SchNet(Potential):
         cutoff: no interaction beyond it [angstrom].
     """
 
-    # The filter depends on the distance alone: one evaluation serves both directions of a pair.
-    half = True
     trims = True
+    engine: str = "auto"
+    """what trains it: reference (a tape), or numba (compiled sweeps, on a CPU); auto takes the fastest that serves"""
     reference: Tensor
     scale: Tensor
     element_index: Tensor
@@ -94,6 +98,8 @@ class SchNet(Potential):
         self.scale.fill_(scale)
 
     def forward(self, system: System, neighbors: Neighbors) -> Float[Tensor, " systems"]:
+        # The filter depends on the distance alone: one evaluation serves both directions of a pair.
+        neighbors = halved(neighbors)
         distances = torch.linalg.vector_norm(displacements(system, neighbors), dim=-1)
         expanded = self.expand(distances)
         envelope = cosine_cutoff(distances, self.cutoff)[:, None]
@@ -104,6 +110,51 @@ class SchNet(Potential):
         # Reference energies are thousands of eV: the sum is taken in float64 whatever the dtype of the model.
         atomic = self.readout(x)[:, 0].double() * self.scale.double() + self.reference.double()[kinds]
         return system.sum_over_atoms(atomic)
+
+    def evaluate(
+        self, system: System, neighbors: Neighbors, *, virial: bool = False, create_graph: bool = False
+    ) -> Evaluation:
+        """Returns energies, forces and, if asked, virials, as `Potential.evaluate` does.
+
+        For training on a CPU (`create_graph`, positions that want no gradient) the gradients by the weights come from
+        compiled sweeps over tabulated filters, and cannot be differentiated again.
+        """
+        if create_graph:
+            available = {
+                "reference": lambda: None,
+                "numba": lambda: self._cannot_sweep(system, neighbors, virial),
+            }
+            engine, _ = choose_engine(self.engine, device=system.positions.device, available=available)
+            if engine == "numba":
+                from sponge.potentials.schnet_compiled import evaluate_for_training
+
+                return evaluate_for_training(self, system, neighbors)
+        return super().evaluate(system, neighbors, virial=virial, create_graph=create_graph)
+
+    def _cannot_sweep(self, system: System, neighbors: Neighbors, virial: bool) -> str | None:
+        if not self.embedding.weight.requires_grad:
+            return "no weight wants a gradient"
+        if virial or system.positions.requires_grad or system.cell.requires_grad:
+            return "compiled sweeps give gradients of energies and forces by the weights alone"
+        if neighbors.half or neighbors.worst is not None:
+            return "compiled sweeps want a full list that holds just its edges"
+        if system.positions.dtype != self.embedding.weight.dtype or self.embedding.weight.dtype not in SWEPT:
+            return "compiled sweeps want positions and weights of one dtype, float32 or float64"
+        return None if system.positions.device.type == "cpu" else "compiled sweeps run on a CPU"
+
+    def for_use(
+        self, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, engine: str = "auto"
+    ) -> Potential:
+        """Returns itself on a device, or on a CPU its compiled form, which does not follow later changes."""
+        available = {
+            "reference": lambda: None,
+            "numba": lambda: None if dtype in SWEPT else f"compiled sweeps know no {dtype}",
+        }
+        if choose_engine(engine, device=torch.device(device), available=available)[0] == "reference":
+            return super().for_use(device=device, dtype=dtype)
+        from sponge.potentials.schnet_compiled import CompiledSchNet
+
+        return CompiledSchNet(self, dtype=dtype)
 
     def expand(self, distances: Float[Tensor, " pairs"]) -> Float[Tensor, "pairs gaussians"]:
         """Returns exp(-(d - mu_k)^2 / (2 width^2)), with centres one width apart from 0 to the cutoff [Schutt2017]."""

@@ -1,0 +1,170 @@
+"""The compiled SchNet against the plain one, whose energy is differentiated by torch.
+
+Setup: small SchNets with random weights and biases, float64 unless said, features that do not fill a vector; an open
+batch of two molecules, and a crystal whose atoms meet their own images. What is left between the two is the table of
+filters: a cubic Hermite piece errs by h^4 f''''/384, its slope by the order h^3 [deBoor1978]. With 4096 knots over
+5 angstrom (h / width of a Gaussian = 1/280) both are below 1e-8 of the largest.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy
+import pytest
+import torch
+from ase.build import bulk, molecule
+
+from mindsci import tree
+from mindsci.errors import InputError
+from mindsci.kernels.dense import dense, dense_add, pack, padded
+from sponge import from_ase, neighbor_list
+from sponge.neighbors import all_pairs
+from sponge.potentials import SchNet, filter_table
+from sponge.potentials.filter_table import Knots
+from sponge.potentials.schnet_compiled import CompiledSchNet
+from sponge.potentials.softplus_kernels import activate
+from sponge.system import System
+
+
+def some_schnet(elements: tuple[str, ...], *, features: int = 20, interactions: int = 3) -> SchNet:
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        model = SchNet(elements=elements, features=features, interactions=interactions, gaussians=16).double()
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(0.05 * torch.randn_like(weight))
+    model.set_scales(reference=torch.arange(len(elements)) - 30.0, scale=1.7)
+    return model
+
+
+def two_molecules() -> System:
+    random = numpy.random.default_rng(0)
+    found = [molecule("CH3CH2OH"), molecule("CH3COOH")]
+    for atoms in found:
+        atoms.positions += 0.05 * random.normal(size=atoms.positions.shape)
+    return from_ase(found)
+
+
+def crystal() -> System:
+    atoms = bulk("C", "diamond", a=3.5)  # cell vectors of 2.5 angstrom: an atom meets its own images
+    atoms.positions += 0.1 * numpy.random.default_rng(1).normal(size=atoms.positions.shape)
+    return from_ase(atoms)
+
+
+SYSTEMS = {"molecules": two_molecules, "crystal": crystal}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_energies_forces_and_virials_agree_as_closely_as_the_table(name: str) -> None:
+    system, model = SYSTEMS[name](), some_schnet(("H", "C", "O"))
+    neighbors = neighbor_list(system, 5.0)
+    exact = model.requires_grad_(False).evaluate(system, neighbors, virial=True)
+    for tolerance in (1e-5, 1e-8):
+        compiled = CompiledSchNet(model, dtype=torch.float64, tolerance=tolerance, slope_tolerance=30 * tolerance)
+        assert compiled.error < tolerance and compiled.slope_error < 30 * tolerance
+        found = compiled.evaluate(system, neighbors, virial=True)
+        atomic = exact.energy + 30.0 * system.atom_counts  # without most of the reference energies
+        assert float(((found.energy - exact.energy) / atomic).abs().max()) < 10 * tolerance
+        assert float((found.forces - exact.forces).abs().max() / exact.forces.abs().max()) < 100 * tolerance
+        # Pulls of both signs cancel in a crystal's virial.
+        assert float((found.virial - exact.virial).abs().max() / exact.virial.abs().max()) < 1000 * tolerance
+
+
+def test_single_precision_keeps_the_gates_of_a_shipped_size() -> None:
+    system = two_molecules()
+    model = some_schnet(("H", "C", "O"), features=128, interactions=6).requires_grad_(False)
+    exact = model.evaluate(system, neighbor_list(system, 5.0))
+    single = system.to(dtype=torch.float32)
+    found = CompiledSchNet(model).evaluate(single, neighbor_list(single, 5.0))
+    of_reference = 30.0 * system.atom_counts
+    assert float(((found.energy - exact.energy) / (exact.energy + of_reference)).abs().max()) < 1e-5
+    assert float((found.forces - exact.forces).abs().max() / exact.forces.abs().max()) < 1e-4
+
+
+def test_one_thread_and_several_agree_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = two_molecules()
+    model = CompiledSchNet(some_schnet(("H", "C", "O")), dtype=torch.float64)
+    neighbors = neighbor_list(system, 5.0)
+    one = model.evaluate(system, neighbors)
+    monkeypatch.setattr("sponge.potentials.schnet_compiled.WORTH_SHARING", 0)
+    several = model.evaluate(system, neighbors)
+    assert torch.equal(one.forces, several.forces) and torch.equal(one.energy, several.energy)
+
+
+def test_a_list_with_a_skin_changes_nothing() -> None:
+    system = two_molecules()
+    model = CompiledSchNet(some_schnet(("H", "C", "O")), dtype=torch.float64)
+    near, all_of_them = (model.evaluate(system, found) for found in (neighbor_list(system, 5.0), all_pairs(system)))
+    assert torch.allclose(near.forces, all_of_them.forces, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_gradients_of_a_loss_on_energies_and_forces_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    system, model = SYSTEMS[name](), some_schnet(("H", "C", "O"))
+    monkeypatch.setattr(filter_table, "knots_for_training", lambda model: Knots(model.cutoff, 4096))
+    neighbors = neighbor_list(system, 5.0)
+    random = numpy.random.default_rng(3)
+    energy = torch.as_tensor(random.normal(size=system.n_systems))
+    forces = torch.as_tensor(random.normal(size=(system.n_atoms, 3)))
+    gradients = {}
+    for engine in ("reference", "numba"):
+        model.engine = engine
+        found = model.evaluate(system, neighbors, create_graph=True)
+        loss = ((found.energy - energy) ** 2).sum() + ((found.forces - forces) ** 2).sum()
+        gradients[engine] = torch.autograd.grad(loss, list(model.parameters()))
+    for exact, swept in zip(gradients["reference"], gradients["numba"], strict=True):
+        assert float((exact - swept).abs().max()) < 1e-6 * float(exact.abs().max())
+
+
+def test_the_engine_of_training_is_chosen_by_what_is_asked() -> None:
+    system, model = two_molecules(), some_schnet(("H", "C", "O"))
+    neighbors = neighbor_list(system, 5.0)
+    loss = model.evaluate(system, neighbors, create_graph=True).forces.square().sum()
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        torch.autograd.grad(loss, list(model.parameters()), create_graph=True)[0].sum().backward()
+    moving = tree.replace(system, positions=system.positions.clone().requires_grad_())
+    assert model.evaluate(moving, neighbors, create_graph=True).energy.requires_grad
+    model.engine = "numba"
+    with pytest.raises(InputError, match="by the weights alone"):
+        model.evaluate(moving, neighbors, create_graph=True)
+
+
+def test_atoms_before_the_first_knot_are_named() -> None:
+    model = CompiledSchNet(some_schnet(("H",)), dtype=torch.float64)
+    atoms = molecule("H2")
+    atoms.positions[1] = atoms.positions[0] + (0.0, 0.0, 0.1)
+    system = from_ase(atoms)
+    with pytest.raises(InputError, match=r"0\.1 angstrom apart"):
+        model.evaluate(system, all_pairs(system))
+
+
+def test_a_table_that_cannot_be_close_enough_is_refused() -> None:
+    with pytest.raises(InputError, match="4096 knots"):
+        CompiledSchNet(some_schnet(("H",)), dtype=torch.float64, tolerance=1e-16)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [1, 5, 6, 13])
+def test_a_packed_dense_layer_is_the_matrix_product(dtype: str, rows: int) -> None:
+    random = numpy.random.default_rng(rows)
+    x, weight = random.normal(size=(rows + 2, 19)).astype(dtype), random.normal(size=(19, 37)).astype(dtype)
+    panels = pack(weight)
+    out = numpy.zeros((rows + 2, padded(37, dtype)), dtype)
+    dense(x, panels, out, 1, rows + 1)
+    dense_add(x, panels, out, 1, rows + 1)
+    # Sums of 19 products of order one round to 19 units of the last place at most.
+    limit = 40 * 19 * numpy.finfo(dtype).eps
+    assert numpy.abs(out[1:-1, :37] - 2 * x[1:-1] @ weight).max() < limit
+    assert not out[0].any() and not out[-1].any() and not out[:, 37:].any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_softplus_and_its_slope_are_exact_to_rounding(dtype: str) -> None:
+    x = numpy.linspace(-120.0, 120.0, 40001).astype(dtype)[None]
+    value, slope = numpy.empty_like(x), numpy.empty_like(x)
+    activate(x, numpy.zeros(x.shape[1], dtype), value, slope, 0, 1)
+    wide = x.astype("float64")
+    eps = numpy.finfo(dtype).eps
+    assert numpy.abs(value - (numpy.logaddexp(0.0, wide) - math.log(2.0))).max() <= 2 * eps * 120
+    assert numpy.abs(slope - 1.0 / (1.0 + numpy.exp(-wide))).max() <= 2 * eps
