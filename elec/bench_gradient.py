@@ -11,10 +11,11 @@ import torch
 from elec.bench import PRECISIONS, box
 from elec.fdtd.probes import point_probe
 from elec.fdtd.step import YeeStep
+from elec.fdtd.undone import between_layers
 from mindsci import tree
 from mindsci.errors import InputError, UnknownNameError
 from mindsci.report import Report, Row
-from mindsci.solvers import Fused, rollout
+from mindsci.solvers import Fused, Reversible, rollout
 
 TIME_GATE = 3.5
 MEMORY_GATE = 3.0
@@ -35,8 +36,9 @@ def fdtd_gradient(
     """Returns seconds and peak memory of a gradient of a probe's energy over those of the run alone.
 
     size^3 cells of which 10 on every side absorb, an eps = 4 cube, one dipole, one probe. The gradient is with respect
-    to the permittivity of (a) the cube, every step met, (b) the whole grid, every `every`-th step met; 0 takes an
-    eighth of what the frequency allows at which the source's spectrum is 20 dB down, for beyond it there is more. Each
+    to the permittivity of (a) the cube, every step met, (b) all cells between the absorbing layers, the steps undone,
+    (c) the whole grid with the layers, the steps run again; (b) and (c) meet every `every`-th step. 0 takes an eighth
+    of what the frequency allows at which the source's spectrum is 20 dB down, for beyond it there is more. Each
     run has a process of its own, and its peak is that of the whole process, interpreter included; compilation is not
     counted in the time.
     """
@@ -46,7 +48,7 @@ def fdtd_gradient(
         raise InputError(f"size = {size}, steps = {steps}, every = {every}: use at least 30, 20 and 0")
     every = every or _every(size, precision)
     costs = {}
-    for case in ("forward", "box", "grid"):
+    for case in ("forward", "box", "between", "grid"):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             costs[case] = pool.apply(run_case, (case, size, steps, precision, engine, every))
     forward = costs["forward"]
@@ -58,7 +60,12 @@ def fdtd_gradient(
         Row(case="forward, peak memory", measured=forward.peak / 2**20, unit="MiB"),
     ]
     default = (size, steps, precision, engine) == (126, 1500, "float32", "auto")
-    for case, name in (("box", "gradient of the cube"), ("grid", f"gradient of the whole grid, every {every}")):
+    names = {
+        "box": "gradient of the cube",
+        "between": f"gradient of all cells between the layers, undone, every {every}",
+        "grid": f"gradient of the whole grid with its layers, every {every}",
+    }
+    for case, name in names.items():
         cost = costs[case]
         for what, ratio, gate in (
             ("time", cost.seconds / forward.seconds, TIME_GATE),
@@ -82,7 +89,9 @@ def run_case(case: str, size: int, steps: int, precision: str, engine: str, ever
     for n, count in ((30, 8), (size, steps)):
         step, dt, region = _problem(n, precision, engine, gradient=case != "forward")
         began = time.perf_counter()
-        how = Fused(region=region) if case == "box" else Fused(every=every)
+        how: Fused | Reversible = Fused(region=region) if case == "box" else Fused(every=every)
+        if case == "between":
+            how = Reversible(region=between_layers(step), every=every)
         last, _ = rollout(step, step.start(count), n_steps=count, dt=dt, adjoint=how)
         value = (last.records.to(torch.float64) ** 2).sum()
         if case != "forward":

@@ -10,6 +10,7 @@ from elec.fdtd.port import VoltagePort, spectrum
 from elec.fdtd.probes import Box, Monitors, Probes, join_probes, point_probe
 from elec.fdtd.sources import Source, dipole
 from elec.fdtd.step import YeeStep, yee_step
+from elec.fdtd.undone import between_layers
 from elec.fdtd.walls import Walls
 from elec.fdtd.waveforms import ContinuousWave, Gaussian, GaussianDerivative, ModulatedGaussian, Ricker, Samples
 from elec.fdtd.wire import ThinWire
@@ -41,6 +42,7 @@ __all__ = [
     "YeeStep",
     "absorbing_layers",
     "beam_sources",
+    "between_layers",
     "dipole",
     "join_poles",
     "join_probes",

@@ -108,6 +108,7 @@ def differentiable_advance(
         high=tuple(high),
         every=every,
         electric=inputs.media[0].requires_grad or inputs.media[1].requires_grad,
+        loss=inputs.media[1].requires_grad,
         magnetic=inputs.media[2].requires_grad,
         poles=subgrid.terms_inside(poles, low, high) if poles_wanted else torch.zeros(0, dtype=torch.int64),
         first=first,

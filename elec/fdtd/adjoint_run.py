@@ -90,7 +90,7 @@ class AdjointRun:
         if layered and wanted.fields:
             electric = start.electric
             both = filters(self.forward, wanted.dt, nodes, engine.turn, electric.dtype, electric.device)
-        return Products(samples, wanted.first + wanted.n_steps, both)
+        return Products(samples, wanted.first + wanted.n_steps, both, mean=wanted.loss)
 
     def _pole_sums(self) -> PoleSums | None:
         poles, terms, dt = self.forward.ampere.media.poles, self.wanted.poles, self.wanted.dt

@@ -333,11 +333,13 @@ def source_places(sources: Sequence[Source], dt: float) -> tuple[np.ndarray, np.
     return np.concatenate(places), np.concatenate(columns)
 
 
-def source_signals(sources: Sequence[Source], first: int, n_steps: int, dt: float) -> np.ndarray:
+def source_signals(
+    sources: Sequence[Source], first: int, n_steps: int, dt: float, dtype: Any = np.float64
+) -> np.ndarray:
     """The signals of all sources, (steps, columns)."""
     steps = torch.arange(first, first + n_steps)
-    signals = [source.signal(steps, dt).detach().cpu().numpy() for source in sources]
-    return np.concatenate([np.zeros((n_steps, 0)), *signals], axis=1)
+    signals = [source.signal(steps, dt).detach().cpu().numpy().astype(dtype, copy=False) for source in sources]
+    return np.concatenate([np.zeros((n_steps, 0), dtype=dtype), *signals], axis=1)
 
 
 def source_edges(step: YeeStep, tables: Coefficients, planes: int, turn: Turn, dt: float) -> tuple[Edges, Edges]:

@@ -87,14 +87,18 @@ class NumbaEngine:
         boxes = Boxes(place=self.boxes, phases=phases)
         past = self._past(history, first, n_steps)
         points = kernels.Points(*self.sources, self.terms, self.magnetic_terms, self.probes, boxes, past)
-        rest = (state, self.coefficients, self.layers, self.around, points)
         depth, chunks = self.schedule()
+        rests = []
+        for _ in range(chunks):
+            before, row = self._own_rows(int(past.mode == MODES["correlate"]))
+            own = points._replace(past=past._replace(before=before, row=row))
+            rests.append((state, self.coefficients, self.layers, self.around, own))
         planes = self.nodes[0] - 1
         borders = [planes * chunk // chunks for chunk in range(chunks + 1)]
         if self.around.periodic[0]:
-            _run_periodic(n_steps, borders, rest)
+            _run_periodic(n_steps, borders, rests)
         else:
-            _run_threads(n_steps, depth, borders, rest)
+            _run_threads(n_steps, depth, borders, rests)
         if self.around.periodic[2]:  # what stood for the cells before the first lies in padding that others see
             for component in self.turn.axes((0, 1, 2))[:2]:
                 state.magnetic[component, :, :, self.nodes[2] - 1 :] = 0.0
@@ -133,8 +137,15 @@ class NumbaEngine:
             samples.magnetic.numpy(),
             *(getattr(products, name).numpy() for name in names),
             products.filters is not None,
-            np.zeros((self.nodes[0], self.nodes[2]), dtype=self.dtype),
+            *self._own_rows(0),
             *(_filters(one, self.dtype) for one in products.filters or (None, None)),
+        )
+
+    def _own_rows(self, planes: int) -> tuple[np.ndarray, np.ndarray]:
+        """Room of one thread for planes of three components and for a row as long as those of the filters."""
+        return (
+            np.zeros((3, planes * self.nodes[1], planes * self.nodes[2]), dtype=self.dtype),
+            np.zeros(self.nodes[2], dtype=self.dtype),
         )
 
     def _copy(self, fields: Fields, first: int, n_steps: int) -> tuple[Fields, Any]:
@@ -149,7 +160,7 @@ class NumbaEngine:
         records, spectra = (leaf.detach().clone() for leaf in (fields.records, fields.spectra.contiguous()))
         sources = (self.step.ampere.sources, self.step.faraday.sources)
         electric_signals, magnetic_signals = (
-            source_signals(part, first, n_steps, self.dt).astype(self.dtype) for part in sources
+            source_signals(part, first, n_steps, self.dt, self.dtype) for part in sources
         )
         current = np.ascontiguousarray(fields.polarization.detach().numpy()[:, self.order])
         magnetic_current = np.ascontiguousarray(fields.magnetization.detach().numpy()[:, self.magnetic_order])
@@ -191,7 +202,7 @@ def _filters(filters: Filters | None, dtype: np.dtype) -> cpu_history.Stretched:
     return cpu_history.Stretched((x, y, z), *tables)
 
 
-def _run_threads(n_steps: int, depth: int, borders: list[int], rest: tuple[Any, ...]) -> None:
+def _run_threads(n_steps: int, depth: int, borders: list[int], rests: list[tuple[Any, ...]]) -> None:
     """Advances by n_steps, one thread for each chunk between two borders (the first is 0, the last the end)."""
     chunks = len(borders) - 1
 
@@ -200,18 +211,18 @@ def _run_threads(n_steps: int, depth: int, borders: list[int], rest: tuple[Any, 
         left, right = int(chunk > 0), int(chunk < chunks - 1)
         for first in range(0, n_steps, depth):
             now = min(depth, n_steps - first)
-            kernels.sweep((low, high), (left, -right), (left, 0), first, now, *rest)
+            kernels.sweep((low, high), (left, -right), (left, 0), first, now, *rests[chunk])
             wait()
             if left:
-                kernels.sweep((low, low), (-1, 1), (0, 1), first, now, *rest)
+                kernels.sweep((low, low), (-1, 1), (0, 1), first, now, *rests[chunk])
             wait()
 
     _in_threads(work, chunks)
 
 
-def _run_periodic(n_steps: int, borders: list[int], rest: tuple[Any, ...]) -> None:
+def _run_periodic(n_steps: int, borders: list[int], rests: list[tuple[Any, ...]]) -> None:
     """Advances by n_steps where the first plane follows the last: one law on all planes, then the other."""
-    state = rest[0]
+    state = rests[0][0]
 
     def close(field: np.ndarray, components: tuple[int, ...]) -> None:
         for component in components:
@@ -220,9 +231,9 @@ def _run_periodic(n_steps: int, borders: list[int], rest: tuple[Any, ...]) -> No
     def work(chunk: int, wait: Callable[[], Any]) -> None:
         planes = (borders[chunk], borders[chunk + 1])
         for step in range(n_steps):
-            kernels.magnetic_planes(planes, step, *rest)
+            kernels.magnetic_planes(planes, step, *rests[chunk])
             wait()
-            kernels.electric_planes(planes, step, *rest)
+            kernels.electric_planes(planes, step, *rests[chunk])
             wait()
             if chunk == 0:
                 close(state.magnetic, state.axes[:1])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from elec.fdtd.cpu_laws import OPTIONS, U0, U
+from elec.fdtd.cpu_laws import OPTIONS, U
 
 
 class Stretched(NamedTuple):
@@ -20,7 +20,10 @@ class Stretched(NamedTuple):
 
 
 class Past(NamedTuple):
-    """`elec.fdtd.history` for the kernel: mode 1 records, 2 correlates; slots as `History.slots` gives them."""
+    """`elec.fdtd.history` for the kernel: mode 1 records, 2 correlates; slots as `History.slots` gives them.
+
+    before and row are one thread's own: the box's rows of a plane before an update, and a row of a stretched field.
+    """
 
     mode: int
     low: tuple[int, int, int]
@@ -35,7 +38,8 @@ class Past(NamedTuple):
     mean_electric: np.ndarray
     change_magnetic: np.ndarray
     stretched: bool
-    scratch: np.ndarray
+    before: np.ndarray
+    row: np.ndarray
     electric_filters: Stretched
     magnetic_filters: Stretched
 
@@ -46,83 +50,121 @@ def within(i, past):
 
 
 @njit(**OPTIONS)
+def _copy(goal, source):
+    for k in range(U(len(goal))):
+        goal[k] = source[k]
+
+
+@njit(**OPTIONS)
 def copy_rows(i, target, field, past):
     """Copies plane i of the box."""
+    first, last = past.low[2], past.high[2]
     for component in range(3):
         for j in range(past.low[1], past.high[1]):
-            for k in range(past.low[2], past.high[2]):
-                place = (component, i - past.low[0], j - past.low[1], k - past.low[2])
-                target[place] = field[component, i, j, k]
+            _copy(target[component, i - past.low[0], j - past.low[1]], field[component, i, j, first:last])
+
+
+@njit(**OPTIONS)
+def hold(i, field, past):
+    """Keeps plane i of the box as it is before an update."""
+    first, last = past.low[2], past.high[2]
+    for component in range(3):
+        for j in range(past.low[1], past.high[1]):
+            _copy(past.before[component, j, first:last], field[component, i, j, first:last])
+
+
+@njit(**OPTIONS)
+def _add(after, before, sample, sums):
+    for k in range(U(len(after))):
+        sums[k] += sample[k] * (after[k] - before[k])
+
+
+@njit(**OPTIONS)
+def _add_mean(after, before, sample, means):
+    for k in range(U(len(after))):
+        means[k] += sample[k] * (after[k] + before[k]) / 2
 
 
 @njit(**OPTIONS)
 def correlate(i, slot, field, samples, held, change, mean, filters, layers, past):
     """Adds what the box's plane i gives to the sums of products; without `mean` rows only to `change`.
 
-    Filters of layers go on at every step; a slot of -1 keeps the field for the next step, -2 does not need it.
+    Outside layers the field of before the update is in past.before. Inside, the filters go on at every step, and what
+    they gave is held: a slot of -1 keeps it for the next step, -2 does not need it.
     """
-    first, last = U(past.low[2]), U(past.high[2])
+    origin, last = past.low[2], past.high[2]
+    low, high, end = layers.low_z, layers.high_z, layers.cells_z
     for component in range(3):
         for j in range(past.low[1], past.high[1]):
-            row = field[component, i, j]
-            if past.stretched and (layers.low_z + layers.high_z > 0 or layers.slab_x[i] >= 0 or layers.slab_y[j] >= 0):
-                row = past.scratch[i]
-                _stretch_row(component, i, j, slot, field[component, i, j], row, filters, layers)
-            if slot < -1:
-                continue
             place = (component, i - past.low[0], j - past.low[1])
-            kept = held[place]
-            if slot >= 0:
-                sample, sums = samples[slot][place], change[place]
+            plain, until = origin, last
+            if past.stretched:
+                across = layers.slab_x[i] >= 0 or layers.slab_y[j] >= 0
+                if across or low + high > 0:
+                    _stretch_row(component, i, j, across, field[component, i, j], past.row, filters, layers)
+                    plain, until = (last, last) if across else (max(origin, low), min(last, end - high))
+                    for a, b in ((origin, min(last, plain)), (max(origin, until), last if across else min(last, end))):
+                        if slot < -1 or a >= b:
+                            continue
+                        kept, row = held[place][a - origin : b - origin], past.row[a:b]
+                        if slot >= 0:
+                            sample = samples[slot][place][a - origin : b - origin]
+                            _add(row, kept, sample, change[place][a - origin : b - origin])
+                            if mean.shape[0] > 0:
+                                _add_mean(row, kept, sample, mean[place][a - origin : b - origin])
+                        _copy(kept, row)
+            if slot >= 0 and plain < until:
+                row, kept = field[component, i, j, plain:until], past.before[component, j, plain:until]
+                sample = samples[slot][place][plain - origin : until - origin]
+                _add(row, kept, sample, change[place][plain - origin : until - origin])
                 if mean.shape[0] > 0:
-                    means = mean[place]
-                    for k in range(first, last):
-                        after, before = row[k], kept[k - first]
-                        sums[k - first] += sample[k - first] * (after - before)
-                        means[k - first] += sample[k - first] * (after + before) / 2
-                else:
-                    for k in range(first, last):
-                        sums[k - first] += sample[k - first] * (row[k] - kept[k - first])
-            for k in range(first, last):
-                kept[k - first] = row[k]
+                    _add_mean(row, kept, sample, mean[place][plain - origin : until - origin])
 
 
 @njit(**OPTIONS)
-def _stretch_row(component, i, j, slot, values, row, filters, layers):
-    """Makes `row` the values of a row stretched along each axis that has a layer there.
+def _filter(row, w, b, pole, inverse):
+    """Stretches values by the filter of one axis whose state is w."""
+    for m in range(U(len(w))):
+        old = w[m]
+        new = inverse * row[m] + pole * old
+        row[m] = new - b * old
+        w[m] = new
 
-    Without a use for the row, only what lies in layers is right.
-    """
-    n = U(filters.state[0].shape[3])
-    low, high, end = U(layers.low_z), U(layers.high_z), U(layers.cells_z)
-    if slot >= -1 or layers.slab_x[i] >= 0 or layers.slab_y[j] >= 0:
-        for k in range(n):
-            row[k] = values[k]
+
+@njit(**OPTIONS)
+def _filter_across(row, w, b, pole, inverse):
+    """The same along the row, where each place has coefficients of its own."""
+    for m in range(U(len(w))):
+        old = w[m]
+        new = inverse[m] * row[m] + pole[m] * old
+        row[m] = new - b[m] * old
+        w[m] = new
+
+
+@njit(**OPTIONS)
+def _stretch_row(component, i, j, across, values, row, filters, layers):
+    """Makes `row` the values of a row stretched along each axis; not across its layers, only its ends are right."""
+    low, high, end = layers.low_z, layers.high_z, layers.cells_z
+    if across:
+        _copy(row, values)
     else:
-        for k in range(low):
-            row[k] = values[k]
-        for k in range(end - high, end):
-            row[k] = values[k]
-    if layers.slab_x[i] >= 0:
-        s = layers.slab_x[i]
-        w, b = filters.state[0][component, s, j], filters.b[0][component, s]
-        pole, inverse = filters.pole[0][component, s], filters.inverse[0][component, s]
-        for k in range(n):
-            new = inverse * row[k] + pole * w[k]
-            row[k] = new - b * w[k]
-            w[k] = new
-    if layers.slab_y[j] >= 0:
-        s = layers.slab_y[j]
-        w, b = filters.state[1][component, i, s], filters.b[1][component, s]
-        pole, inverse = filters.pole[1][component, s], filters.inverse[1][component, s]
-        for k in range(n):
-            new = inverse * row[k] + pole * w[k]
-            row[k] = new - b * w[k]
-            w[k] = new
+        _copy(row[:low], values[:low])
+        _copy(row[end - high : end], values[end - high : end])
+    s = layers.slab_x[i]
+    if s >= 0:
+        b, pole, inverse = (
+            filters.b[0][component, s], filters.pole[0][component, s], filters.inverse[0][component, s],
+        )  # fmt: skip
+        _filter(row, filters.state[0][component, s, j], b, pole, inverse)
+    s = layers.slab_y[j]
+    if s >= 0:
+        b, pole, inverse = (
+            filters.b[1][component, s], filters.pole[1][component, s], filters.inverse[1][component, s],
+        )  # fmt: skip
+        _filter(row, filters.state[1][component, i, s], b, pole, inverse)
     w, b = filters.state[2][component, i, j], filters.b[2][component]
     pole, inverse = filters.pole[2][component], filters.inverse[2][component]
-    for first, last, shift in ((U0, low, U0), (low, low + high, end - low - high)):
-        for m in range(first, last):
-            new = inverse[m] * row[m + shift] + pole[m] * w[m]
-            row[m + shift] = new - b[m] * w[m]
-            w[m] = new
+    if low > 0:
+        _filter_across(row[:low], w[:low], b[:low], pole[:low], inverse[:low])
+    if high > 0:
+        _filter_across(row[end - high : end], w[low:], b[low:], pole[low:], inverse[low:])

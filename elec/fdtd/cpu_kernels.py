@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from elec.fdtd.arrays import Boxes, Edges, Terms
-from elec.fdtd.cpu_history import Past, copy_rows, correlate, within
+from elec.fdtd.cpu_history import Past, copy_rows, correlate, hold, within
 from elec.fdtd.cpu_laws import OPTIONS, U, ampere_plane, faraday_plane
 
 
@@ -147,6 +147,10 @@ def _accumulate(i, step, state, boxes):
 @njit(**OPTIONS)
 def _magnetic(i, step, state, coefficients, layers, around, points):
     past = points.past
+    meets = past.mode == 2 and past.change_magnetic.size > 0 and within(i, past)
+    meets = meets and (past.magnetic_slots[step] >= 0 or past.stretched)
+    if meets and past.magnetic_slots[step] >= 0:
+        hold(i, state.magnetic, past)
     _hold(i, state.magnetic, state.magnetic_held, points.magnetic_terms)
     if coefficients.damped.shape[0] > 0:
         _damp(i, state, coefficients)
@@ -154,12 +158,7 @@ def _magnetic(i, step, state, coefficients, layers, around, points):
     _excite(i, step, state.magnetic, points.magnetic_sources, state.magnetic_signals)
     _polarize(i, state.magnetic, state.magnetic_current, state.magnetic_held, points.magnetic_terms)
     _wrap(i, state.magnetic, (state.axes[1], state.axes[1]), (state.axes[2], state.axes[2]), around)
-    if (
-        past.mode == 2
-        and past.held_magnetic.size > 0
-        and (past.magnetic_slots[step] > -2 or past.stretched)
-        and within(i, past)
-    ):
+    if meets:
         none = past.mean_electric[:0]
         correlate(
             i,
@@ -178,6 +177,10 @@ def _magnetic(i, step, state, coefficients, layers, around, points):
 @njit(**OPTIONS)
 def _electric(i, step, state, coefficients, layers, around, points):
     past = points.past
+    meets = past.mode == 2 and past.change_electric.size > 0 and within(i, past)
+    meets = meets and (past.electric_slots[step] >= 0 or past.stretched)
+    if meets and past.electric_slots[step] >= 0:
+        hold(i, state.electric, past)
     _hold(i, state.electric, state.held, points.terms)
     ampere_plane(i, state, coefficients, layers, around)
     _excite(i, step, state.electric, points.electric_sources, state.electric_signals)
@@ -185,12 +188,7 @@ def _electric(i, step, state, coefficients, layers, around, points):
     _wrap(i, state.electric, (state.axes[0], state.axes[2]), (state.axes[0], state.axes[1]), around)
     _sample(i, step, state, points.probes)
     _accumulate(i, step, state, points.boxes)
-    if (
-        past.mode == 2
-        and past.held_electric.size > 0
-        and (past.electric_slots[step] > -2 or past.stretched)
-        and within(i, past)
-    ):
+    if meets:
         correlate(
             i,
             past.electric_slots[step],

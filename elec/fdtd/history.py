@@ -100,16 +100,22 @@ class Products:
     layers e and h are the fields of the adjoint run stretched by the filters.
     """
 
-    def __init__(self, samples: Samples, end: int, filters: tuple[Filters, Filters] | None = None) -> None:
+    def __init__(
+        self, samples: Samples, end: int, filters: tuple[Filters, Filters] | None = None, *, mean: bool = True
+    ) -> None:
+        """mean: whether the sums of E with the mean are wanted."""
         self.end = end
         electric, magnetic = samples.electric, samples.magnetic
         size = samples.size
 
-        def room(like: Tensor) -> Tensor:
-            return like.new_zeros(size if len(like) else (0, 0, 0, 0))
+        def room(like: Tensor, wanted: bool = True) -> Tensor:
+            shape = size if len(like) and wanted else (0, 0, 0, 0)
+            if like.device.type == "cpu":  # memory that an engine leaves untouched is then never taken
+                return torch.from_numpy(np.zeros(shape, dtype=like[:0].numpy().dtype))
+            return like.new_zeros(shape)
 
         self.held_electric, self.held_magnetic = room(electric), room(magnetic)
-        self.change_electric, self.mean_electric = room(electric), room(electric)
+        self.change_electric, self.mean_electric = room(electric), room(electric, mean)
         self.change_magnetic = room(magnetic)
         self.filters = filters
 
@@ -178,7 +184,7 @@ class History:
         now, held = field[self.cut], getattr(products, f"held_{name}")
         if slot >= 0:
             getattr(products, f"change_{name}").add_(samples[slot] * (now - held))
-            if name == "electric":
+            if name == "electric" and len(products.mean_electric):
                 products.mean_electric.add_(0.5 * samples[slot] * (now + held))
         held.copy_(now)
 

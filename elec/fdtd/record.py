@@ -25,6 +25,8 @@ CHUNK = 128
 """Steps. Twice as many would save a seventh of the memory of the record and take twice that of a chunk."""
 BLOCK = 1 << 14
 """Series thinned at a time."""
+NOTHING = 1e-3
+"""Share of the bound under which a value is taken as zero."""
 MORE = 4
 """Sequences that are added while the error is above the bound."""
 
@@ -61,8 +63,7 @@ class Record:
         steps, places = values.shape
         self.largest = max(self.largest, _largest(values))
         allowed = self.bound * self.largest
-        first = max(self.rank, math.ceil(2.0 * self.band * steps) + MORE)
-        self.rank = 0
+        first = max(self.rank, math.ceil(2.0 * self.band * steps) + 2 * MORE)
         if first > 0.75 * steps or not values.numel():
             self.chunks.append(_Chunk(steps, False, values.clone()))
             return
@@ -78,7 +79,6 @@ class Record:
         found = values.new_zeros(self.rank, places)
         for start, part in zip(itertools.count(0, BLOCK), parts, strict=False):
             found[: len(part), start : start + part.shape[1]] = part
-        self.rank -= MORE // 2  # the next chunk may do with fewer
         self.chunks.append(_Chunk(steps, True, found))
         self.error = max(self.error, worst)
 
@@ -86,12 +86,14 @@ class Record:
         """Returns coefficients and the largest error."""
         steps = len(block)
         sequences = slepian(steps, self.band).to(block)
-        parts, rest, start = [], block, 0
+        # Fields before a wave arrives are numbers below the normal ones, with which processors are slow.
+        nothing = max(NOTHING * allowed, 1e3 * torch.finfo(block.dtype).tiny)
+        parts, rest, start = [], torch.nn.functional.hardshrink(block, nothing), 0
         while True:
             some = sequences[:, start:rank]
             parts.append(some.T @ rest)
             rest = torch.addmm(rest, some, parts[-1], alpha=-1.0)
-            error = _largest(rest)
+            error = _largest(rest) + nothing
             start, rank = rank, rank + MORE
             if error <= allowed or rank > 0.75 * steps:
                 return torch.cat(parts), error

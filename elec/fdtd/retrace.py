@@ -37,6 +37,8 @@ class Wanted(NamedTuple):
     high: tuple[int, ...]
     every: int
     electric: bool
+    loss: bool
+    """whether the electric ones are for the conductivity too"""
     magnetic: bool
     poles: Tensor
     """which of the media's poles"""

@@ -138,7 +138,7 @@ def test_a_failure_in_one_thread_stops_the_others_and_is_raised(monkeypatch: pyt
 
     monkeypatch.setattr(cpu.kernels, "sweep", broken)
     with pytest.raises(MemoryError, match="no room"):
-        cpu._run_threads(8, 4, [0, 10, 20], ())
+        cpu._run_threads(8, 4, [0, 10, 20], [(), ()])
 
 
 def test_rollout_takes_the_compiled_step_only_where_no_gradient_is_asked_for() -> None:
