@@ -1,6 +1,7 @@
 """Small but whole problems whose objectives have derivatives: a loaded monopole, an antenna, spheres, a traced pulse.
 
-Every parameter is a number that a designer turns, off the lines of the grid: nothing lies where a surface meets a node.
+Every parameter is a number that a designer turns, off the lines of the grid: no surface touches a plane of nodes, or
+of the middles between them, where cuts begin and end.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def monopole() -> Case:
 
     def evaluate(p: Values, how: How) -> dict[str, Tensor]:
         def post(low: float, high: float) -> Any:
-            ends = (_point(p["post x"], 10.13e-3, z * cell) for z in (low, high))
+            ends = (_point(p["post x"], 10.16e-3, z * cell) for z in (low, high))
             return cylinder(*ends, p["post radius"])
 
         matter = Material(
@@ -122,7 +123,7 @@ def monopole() -> Case:
         return {"|S11|": port.reflection(last.records[0], dt, at).abs()[0]}
 
     values = {
-        "post radius": 1.37e-3, "post x": 11.21e-3, "lump radius": 2.3e-3, "permittivity": 2.5, "conductivity": 0.3,
+        "post radius": 1.37e-3, "post x": 11.21e-3, "lump radius": 2.37e-3, "permittivity": 2.5, "conductivity": 0.3,
         "Debye strength": 4.0, "R": 12.0, "L": 0.7e-9, "C": 0.4e-12, "port R": 40.0, "port L": 0.5e-9, "port C": 2e-12,
     }  # fmt: skip
     return Case(name="loaded monopole", values=values, objectives=("|S11|",), evaluate=evaluate, cells=grid.n_cells)
@@ -139,7 +140,7 @@ def antenna() -> Case:
 
     def evaluate(p: Values, how: How) -> dict[str, Tensor]:
         def rod(x: Any, low: Any, high: Any, radius: Any) -> Any:
-            return cylinder(_point(x, 20.3e-3, low), _point(x, 20.3e-3, high), radius)
+            return cylinder(_point(x, 20.34e-3, low), _point(x, 20.34e-3, high), radius)
 
         matter = Material(
             name="matter", relative_permittivity=2.2, conductivity=p["conductivity"],
@@ -166,7 +167,7 @@ def antenna() -> Case:
         return {"gain": field.gain(a.abs() ** 2 - b.abs() ** 2)[0, 0]}
 
     values = {
-        "arm radius": 1.3e-3, "arm top": 27.7e-3, "post radius": 1.4e-3, "post top": 29.3e-3, "lump radius": 3.7e-3,
+        "arm radius": 1.37e-3, "arm top": 27.7e-3, "post radius": 1.4e-3, "post top": 29.3e-3, "lump radius": 3.83e-3,
         "lump x": 29.3e-3, "conductivity": 0.05, "Lorentz strength": 1.5, "Lorentz frequency": 12e9,
     }  # fmt: skip
     return Case(name="dipole antenna", values=values, objectives=("gain",), evaluate=evaluate, cells=grid.n_cells)
@@ -210,7 +211,7 @@ def coated_sphere() -> Case:
         return {"RCS": 10.0 * section[0, 0].log10()}
 
     values = {
-        "core radius": 5.7e-3, "core z": 21.6e-3, "coat radius": 8.7e-3, "permittivity": 2.4, "conductivity": 0.1,
+        "core radius": 5.7e-3, "core z": 21.6e-3, "coat radius": 8.63e-3, "permittivity": 2.4, "conductivity": 0.1,
         "Lorentz strength": 1.3, "Lorentz damping": 3e10,
     }  # fmt: skip
     return Case(name="coated sphere", values=values, objectives=("RCS",), evaluate=evaluate, cells=grid.n_cells)
@@ -259,7 +260,7 @@ def tissue() -> Case:
         }
 
     values = {
-        "radius": 8.7e-3, "permittivity": 9.0, "conductivity": 1.2, "Debye strength": 8.0, "relaxation time": 9e-12,
+        "radius": 8.64e-3, "permittivity": 9.0, "conductivity": 1.2, "Debye strength": 8.0, "relaxation time": 9e-12,
         "amplitude": 1.3, "frequency_max": 9e9,
     }  # fmt: skip
     return Case(
@@ -289,7 +290,7 @@ def trace() -> Case:
         window = torch.exp(-(((t - 0.55e-9) / 0.1e-9) ** 2))
         return {"trace": 1e-6 * (window * last.records[0].to(torch.float64) ** 2).sum()}
 
-    values = {"ball radius": 3.7e-3, "current": 0.8, "frequency": 7e9, "bandwidth": 8e9, "delay": 0.05e-9}
+    values = {"ball radius": 3.83e-3, "current": 0.8, "frequency": 7e9, "bandwidth": 8e9, "delay": 0.05e-9}
     return Case(name="dipole and ball", values=values, objectives=("trace",), evaluate=evaluate, cells=grid.n_cells)
 
 

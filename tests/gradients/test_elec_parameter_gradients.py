@@ -16,8 +16,9 @@ from elec.geometry.cuts import solid_cuts
 from elec.geometry.scene import Body
 from elec.grid import Grid
 from elec.materials import Material, debye, drude, lorentz
-from elec.validation.gradient_cases import CASES
-from elec.validation.gradients import case_rows
+from elec.validation.gradient_cases import CASES, How, trace
+from elec.validation.gradients import case_rows, differences, gradients
+from mindsci.solvers import Fused
 
 
 def weighed(values) -> Tensor:
@@ -137,6 +138,16 @@ def test_cuts_beside_the_end_of_a_cylinder_on_a_grid_plane_keep_their_gradient()
         return weighed([*cuts.edges, *cuts.faces])
 
     compare(function, [1.37e-3])
+
+
+def test_the_fused_adjoint_follows_a_metal_ball_and_the_delay_of_a_pulse() -> None:
+    """In float32 within 1e-3 of differences in float64, and the fused one in float64 within 1e-6."""
+    case = trace()
+    found = [gradients(case, How(dtype=dtype, adjoint=Fused()))["trace"] for dtype in (torch.float32, torch.float64)]
+    for parameter in ("ball radius", "delay"):
+        slope = differences(case, parameter)["trace"]
+        assert found[0][parameter] == pytest.approx(slope, rel=1e-3)
+        assert found[1][parameter] == pytest.approx(slope, rel=1e-6)
 
 
 @pytest.mark.slow

@@ -98,3 +98,8 @@ def test_wrong_arguments_are_named() -> None:
         minimize(valley, START, method="lbfgs")
     with pytest.raises(InputError, match="wrong order"):
         minimize(valley, START, bounds=(1.0, 0.0))
+
+
+def test_an_objective_that_forgets_its_parameters_is_refused() -> None:
+    with pytest.raises(InputError, match="does not depend on its parameters"):
+        minimize(lambda p: p.detach().sum(), torch.ones(2, dtype=torch.float64))
