@@ -5,6 +5,7 @@ from sponge.dynamics.forces import Forces, check_forces
 from sponge.dynamics.minimise import Minimum, minimise
 from sponge.dynamics.nose_hoover import NoseHooverChain, nose_hoover
 from sponge.dynamics.rescaling import StochasticRescaling, stochastic_rescaling
+from sponge.dynamics.resident import Resident
 from sponge.dynamics.velocities import maxwell_boltzmann, without_drift
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "NoseHooverChain",
     "OrnsteinUhlenbeck",
     "Refreshed",
+    "Resident",
     "StochasticRescaling",
     "check_forces",
     "langevin",

@@ -35,9 +35,9 @@ class Neighbors(Tree):
     """positions that the list was made at [angstrom]; None where it holds wherever the atoms are"""
     origin_cell: Float[Tensor, "systems 3 3"] | None = None
     periodic: Bool[Tensor, "systems 3"] | None = None
-    worst: Float[Tensor, ""] | None = None
-    """only of a list of fixed capacity, whose last edges may be void: the largest displacement over half the skin and
-    the largest number of edges over the capacity, of this list and those before it; above 1 a pair may be missing"""
+    worst: Float[Tensor, " two"] | None = None
+    """only of a list of fixed capacity, whose last edges may be void: the largest share of the skin that was used, and
+    of the capacity that was needed, by this list and those before it; above 1 a pair may be missing"""
 
     @property
     def n_edges(self) -> int:

@@ -12,6 +12,7 @@ from mindsci.kernels import choose_engine
 from mindsci.tree import Tree
 from sponge import cells
 from sponge.neighbors import cpu, reference
+from sponge.neighbors import device as device_engine
 from sponge.neighbors.lists import Neighbors, all_pairs
 from sponge.system import System, name_atom
 
@@ -60,34 +61,66 @@ class NeighborSearch(Tree):
         """Returns the system with a list that serves at its positions: the one that it has, or a new one."""
         held = system.neighbors
         if held is not None and self._fits(system, held):
-            if held.origin is None or held.worst is not None:
+            if held.origin is None:
                 return system
+            if held.worst is not None:
+                return tree.replace(system, neighbors=_noted(system, held))
             if held.skin > 0 and bool(used_skin(system, held) < 1.0):
                 return system
         return tree.replace(system, neighbors=self.build(system))
 
-    def _search(self, system: System, open_systems: bool) -> Neighbors:
-        device = system.positions.device
-        available = {"numba": lambda: None if device.type == "cpu" else f"it runs on the CPU, not on {device.type}"}
-        engine, _ = choose_engine(self.engine, device=device, available=available | {"reference": lambda: None})
-        reach = self.cutoff + self.skin
-        if engine == "numba":
-            rows, centre, neighbor, shift = cpu.edges(system, reach, half=self.half, shifts=not open_systems)
-        else:
-            centre, neighbor, shift = reference.edges(system, reach, half=self.half)
-            rows = torch.searchsorted(centre, torch.arange(system.n_atoms + 1, device=device))
+    def build_within(self, system: System, capacity: int, worst: Tensor | None = None) -> Neighbors:
+        """Returns a list with room for so many edges; on a GPU nothing waits for the host, and nothing is checked.
+
+        Such a list is not made anew by `refresh`, which notes instead how much of its skin was used. `worst`: of the
+        list before, which this one goes on from. Above 1, in the end, a pair may have been missed: see `Resident`.
+        """
+        with torch.no_grad():
+            held = system.neighbors
+            open_systems = not bool(system.periodic.any()) if held is None else held.shift is None
+            found = self._search(system, open_systems, capacity)
+            return found if worst is None else tree.replace(found, worst=torch.maximum(worst, found.worst))
+
+    def _search(self, system: System, open_systems: bool, capacity: int = 0) -> Neighbors:
+        rows, centre, neighbor, shift = self._edges(system, shifts=not open_systems, capacity=capacity)
+        worst = None
+        if capacity:
+            worst = torch.stack([rows[-1].new_zeros(()), rows[-1]]).double() / capacity
         return Neighbors(
             rows=rows,
             centre=centre,
             neighbor=neighbor,
-            shift=None if open_systems else shift,
+            shift=shift,
             half=self.half,
             cutoff=self.cutoff,
             skin=self.skin,
             origin=system.positions.detach(),
             origin_cell=system.cell.detach() if system.cell.requires_grad else system.cell,
             periodic=system.periodic,
+            worst=worst,
         )
+
+    def _edges(self, system: System, *, shifts: bool, capacity: int) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Rows, centre, neighbour and shift from the engine."""
+        device, reach = system.positions.device, self.cutoff + self.skin
+        available = {
+            "numba": lambda: None if device.type == "cpu" else f"it runs on the CPU, not on {device.type}",
+            "triton": lambda: device_engine.cannot(device),
+            "reference": lambda: None,
+        }
+        engine, _ = choose_engine(self.engine, device=device, available=available)
+        if engine == "triton":
+            return device_engine.edges(system, reach, half=self.half, shifts=shifts, capacity=capacity)
+        if engine == "numba":
+            found = cpu.edges(system, reach, half=self.half, shifts=shifts)
+        else:
+            centre, neighbor, shift = reference.edges(system, reach, half=self.half)
+            rows = torch.searchsorted(centre, torch.arange(system.n_atoms + 1, device=device))
+            found = rows, centre, neighbor, shift if shifts else None
+        if not capacity:
+            return found
+        rows, *arrays = found
+        return rows, *(None if array is None else _of_length(array, capacity) for array in arrays)
 
     def _fits(self, system: System, held: Neighbors) -> bool:
         """Whether a list was made for such a system and such a cutoff; where its atoms were is not looked at."""
@@ -119,6 +152,19 @@ class NeighborSearch(Tree):
                 f"the cell of system {which} has {float(images[which]):.2g} images within {reach:g} angstrom; "
                 "is its unit angstrom?"
             )
+
+
+def _noted(system: System, held: Neighbors) -> Neighbors:
+    """The list of fixed capacity, with the share of its skin that is used at these positions."""
+    used = used_skin(system, held).double().nan_to_num(nan=float("inf"))
+    return tree.replace(held, worst=torch.maximum(held.worst, torch.stack([used, torch.zeros_like(used)])))
+
+
+def _of_length(array: Tensor, length: int) -> Tensor:
+    """The array cut, or filled up with zeros."""
+    filled = array.new_zeros((length, *array.shape[1:]))
+    filled[: len(array)] = array[:length]
+    return filled
 
 
 def used_skin(system: System, held: Neighbors) -> Float[Tensor, ""]:
