@@ -22,6 +22,7 @@ from torch import Tensor
 
 from elec.fdtd.balance import SHORTEST, balanced_media, faces_of, is_cut
 from elec.fdtd.media import BOX, Media, in_precision, outer_walls, padded, scene_magnetics, scene_poles
+from elec.fdtd.skin import with_sheets, with_skins
 from elec.fdtd.stability import largest_time_step, unstable_edges
 from elec.fdtd.walls import Walls
 from elec.grid import Grid
@@ -122,5 +123,6 @@ def cut_scene_media(
         poles=scene_poles(scene, grid),
     )
     edge_fraction = padded(cuts.edges, nodes, value=1.0)
+    media = with_sheets(media, scene, grid)
     media = conformal_media(media, edge_fraction, padded(cuts.faces, nodes, value=1.0), grid, dt=dt, walls=walls)
-    return in_precision(media, dtype)
+    return in_precision(with_skins(media, scene, grid, cuts), dtype)

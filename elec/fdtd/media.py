@@ -157,7 +157,14 @@ def scene_magnetics(scene: Any, grid: Grid) -> dict[str, Tensor | None]:
 
 
 def scene_media(scene: Any, grid: Grid, *, walls: Walls = BOX, dtype: torch.dtype = torch.float64) -> Media:
-    """Returns the media of the parts of an `elec.geometry.Scene` on a grid; metal follows the grid's own edges."""
+    """Returns the media of the parts of an `elec.geometry.Scene` on a grid; metal follows the grid's own edges.
+
+    Raises InputError for solids that are conductors with a skin: their surface must be known better than that.
+    """
+    from elec.fdtd.skin import with_sheets, with_skins
+
+    if any(part.kind == "solid" and scene.material(part).kind == "conductor" for part in scene.parts):
+        raise InputError("solids of good conductors need cut_scene_media, which knows the area of their surface")
     nodes = [grid.nodes(axis).numel() for axis in range(3)]
     edges = scene.edge_materials(grid)
     media = Media(
@@ -167,6 +174,7 @@ def scene_media(scene: Any, grid: Grid, *, walls: Walls = BOX, dtype: torch.dtyp
         metal=padded(edges.metal, nodes, value=True) | outer_walls(nodes, walls=walls, device=grid.x.device),
         poles=scene_poles(scene, grid),
     )
+    media = with_skins(with_sheets(media, scene, grid), scene, grid, None)
     return in_precision(media, dtype)
 
 

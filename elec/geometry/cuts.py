@@ -43,6 +43,8 @@ class Cuts(Tree):
     """of the length of each electric edge: Ex (nx, ny + 1, nz + 1), Ey, Ez"""
     faces: Components
     """of the area of each face: Hx (nx + 1, ny, nz), Hy, Hz"""
+    walls: Components
+    """area of the metal's surface in the box around each face, over the volume of that box [1/m]"""
 
 
 class Halves(Tree):
@@ -74,18 +76,28 @@ def metal_cuts(shapes: Sequence[tuple[Shape, bool]], grid: Grid) -> Cuts:
         {shift: _open_lines(with_known, fine, axis, shift) for shift in itertools.product((-1, 1), repeat=2)}
         for axis in range(3)
     ]
-    edges, faces = [], []
+    edges, faces, walls = [], [], []
     for axis in range(3):
         halves = torch.stack([lines.open for lines in beside[axis].values()]).amin(0)
         quarters = _open_faces(beside, axis)
+        traces = _wall_traces(beside, axis, fine)
         for other in range(3):
             if other == axis:
-                halves, quarters = _pairs(halves, axis), quarters[_every_other(axis, 0)]
+                halves = _pairs(halves, axis)
             else:
-                halves, quarters = halves[_every_other(other, 0)], _pairs(quarters, other)
+                halves, quarters, traces = (
+                    halves[_every_other(other, 0)],
+                    _pairs(quarters, other),
+                    _pairs(traces, other),
+                )
         edges.append(halves)
-        faces.append(quarters)
-    return Cuts(edges=(edges[0], edges[1], edges[2]), faces=(faces[0], faces[1], faces[2]))
+        faces.append(quarters[_every_other(axis, 0)])
+        walls.append(_wall_density(traces, quarters, grid, axis))
+    return Cuts(
+        edges=(edges[0], edges[1], edges[2]),
+        faces=(faces[0], faces[1], faces[2]),
+        walls=(walls[0], walls[1], walls[2]),
+    )
 
 
 def _halved(grid: Grid) -> Grid:
@@ -261,6 +273,66 @@ def _open_faces(beside: list[dict[tuple[int, int], _Lines]], normal: int) -> Flo
     growth = 0.5 * sides.sum(0)
     uncut = sides.detach().amax(0) + growth - growth.detach()
     return torch.where(count > 0, area.clamp(0.0, 1.0), uncut)
+
+
+def _wall_traces(beside: list[dict[tuple[int, int], _Lines]], normal: int, grid: Grid) -> Float[Tensor, "x y z"]:
+    """The length of the metal's surface in the faces across an axis over their area [1/m].
+
+    It is the chord that closes the open polygon, and what lies on the edges themselves: there the line beside an edge
+    is open in the face and not beyond it. At a corner of the metal one of the two lines along the normal is open
+    beyond too, and half of the face's box has no wall.
+    """
+    p, q = (normal + 1) % 3, (normal + 2) % 3
+    length_p, length_q = (
+        grid.spacing(axis).reshape([-1 if other == axis else 1 for other in range(3)]) for axis in (p, q)
+    )
+    below, above = (_seen(beside[p], 0, side, q) for side in (1, -1))
+    left, right = (_seen(beside[q], 1, side, p) for side in (1, -1))
+    chord_p, chord_q = (below.open - above.open) * length_p, (left.open - right.open) * length_q
+    cut = (chord_p**2 + chord_q**2) > 0
+    chord = torch.where(cut, torch.where(cut, chord_p**2 + chord_q**2, 1.0).sqrt(), 0.0)
+    along_p = sum(_closed_beyond(beside[p], 0, side, q) for side in (1, -1)) * length_p
+    along_q = sum(_closed_beyond(beside[q], 1, side, p) for side in (1, -1)) * length_q
+    return (chord + along_p + along_q) / (length_p * length_q)
+
+
+def _closed_beyond(lines: dict[tuple[int, int], _Lines], place: int, side: int, across: int) -> Tensor:
+    """What is open of the edges at one border of each face as the face sees them, and closed from their other side."""
+    total = torch.zeros(())
+    for other in (-1, 1):
+        here, beyond = (lines[(at, other) if place == 0 else (other, at)].open for at in (side, -side))
+        total = total + 0.5 * (here - beyond).clamp(min=0.0)
+    size = total.shape[across] - 1
+    return total.narrow(across, 0 if side > 0 else 1, size)
+
+
+def _wall_density(traces: Tensor, opened: Tensor, grid: Grid, normal: int) -> Float[Tensor, "x y z"]:
+    """The area of the surface in the boxes around faces over their volume [1/m].
+
+    traces and open shares of the faces come at the nodes and at the centres along the normal. A piece of the surface
+    has the area sqrt(a^2 + b^2): a from its traces across the box, b from what it takes of the open area on the way
+    through. What belongs to a face inside the metal goes to its neighbour on the open side.
+    """
+    nodes, centers = _every_other(normal, 0), _every_other(normal, 1)
+    before, after = _beside(traces[centers], normal)
+    across = 0.5 * traces[nodes] + 0.25 * (before + after)
+    before, after = _beside(opened[centers], normal)
+    dual = grid.dual_spacing(normal).reshape([-1 if other == normal else 1 for other in range(3)])
+    along = (after - before) / dual
+    some = (across > 0) | (along != 0)
+    area = torch.where(some, torch.where(some, across**2 + along**2, 1.0).sqrt(), 0.0) * dual
+    closed = opened[nodes] <= ROUNDING
+    to_next, to_last = (torch.where(closed & (side * along > 0), area, 0.0) for side in (1, -1))
+    area = torch.where(closed, 0.0, area)
+    size, none = area.shape[normal] - 1, torch.zeros_like(area.narrow(normal, 0, 1))
+    area = area + torch.cat([none, to_next.narrow(normal, 0, size)], dim=normal)
+    return (area + torch.cat([to_last.narrow(normal, 1, size), none], dim=normal)) / dual
+
+
+def _beside(centers: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """What lies before and after each node; beyond the ends, the same as within them."""
+    first, last = centers.narrow(axis, 0, 1), centers.narrow(axis, centers.shape[axis] - 1, 1)
+    return torch.cat([first, centers], dim=axis), torch.cat([centers, last], dim=axis)
 
 
 def _seen(lines: dict[tuple[int, int], _Lines], place: int, side: int, across: int) -> _Lines:

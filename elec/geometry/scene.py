@@ -96,21 +96,26 @@ class Scene(Tree):
                 raise InputError(f"two parts are named '{name}'; give each its own name")
         for part in self.parts:
             material = self.material(part)
-            if material.surface is not None:
+            if part.kind == "sheet" and material.kind == "dielectric":
                 raise InputError(
-                    f"part '{part.name}' is of '{material.name}', known by its surface: parts of kind \"sheet\" and "
-                    '"conductor" do not reach the media yet; use "pec", or a solid with a conductivity'
+                    f"sheet '{part.name}' is of '{material.name}': a sheet has no thickness, so it must be of 'pec', a "
+                    "conductor such as 'copper', or a material of kind \"sheet\"; or give the part as a solid"
                 )
-            if part.kind == "sheet" and material.kind != "pec":
+            if part.kind == "solid" and material.kind == "sheet":
                 raise InputError(
-                    f"sheet '{part.name}' is of '{material.name}': a sheet has no thickness, so it can only be perfect "
-                    'metal; set material = "pec", or give the part as a solid'
+                    f"part '{part.name}' is a solid of '{material.name}', which is a sheet without thickness; give the "
+                    'part as a sheet, or the material kind = "conductor"'
                 )
         if find_material(self.background, self.materials).kind != "dielectric":
-            raise InputError("the background cannot be metal; use 'vacuum' or a dielectric")
+            raise InputError("the background cannot be metal or a sheet; use 'vacuum' or a dielectric")
 
     def material(self, part: Part | Body) -> Material:
         return find_material(part.material, self.materials)
+
+    @staticmethod
+    def shape(part: Part | Body) -> Part | Solid:
+        """Returns the shape of a part."""
+        return _shape(part)
 
     def bounds(self) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float]]:
         """Lowest and highest coordinate of all parts for each axis [m]."""
@@ -158,7 +163,7 @@ class Scene(Tree):
         return (ex, ey, ez)
 
     def sheet_edges(self, grid: Grid) -> EdgeMasks:
-        """Returns the electric edges that sheets of perfect metal turn to metal."""
+        """Returns the electric edges that sheets of metal turn to metal."""
         sheets = list(no_edges(grid))
         for part in self.parts:
             if isinstance(part, Part) and part.kind == "sheet" and self.material(part).is_metal:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -132,9 +134,21 @@ def sheet_edges(part: Part, grid: Grid) -> EdgeMasks:
 
     Raises InputError where a plane of the sheet lies off the grid lines or no edge is covered.
     """
-    if part.kind != "sheet":
-        raise InputError(f"part '{part.name}' is a {part.kind}; sheet_edges takes sheets")
     masks = no_edges(grid)
+    for axis, index, triangles in planes_of(part, grid):
+        _mark_plane(masks, triangles, grid, axis, index)
+    if not any(bool(mask.any()) for mask in masks):
+        raise InputError(f"sheet '{part.name}' covers no edge of the grid; use smaller cells")
+    return masks
+
+
+def planes_of(part: Part, grid: Grid) -> Iterator[tuple[int, int, Float[Tensor, "faces 3 3"]]]:
+    """Yields the planes of a sheet within the grid: axis, node, and the triangles in it.
+
+    Raises InputError where a plane lies off the grid lines, or a triangle in no plane across an axis.
+    """
+    if part.kind != "sheet":
+        raise InputError(f"part '{part.name}' is a {part.kind}; this takes sheets")
     triangles = part.triangles()
     flat, level = flat_axis(part)
     left_over = torch.ones(len(triangles), dtype=torch.bool, device=triangles.device)
@@ -143,14 +157,10 @@ def sheet_edges(part: Part, grid: Grid) -> EdgeMasks:
             if not _reaches(grid, axis, coordinate):
                 continue  # a model that is cut by the border of the grid goes on beyond it
             index = grid.node_index(axis, coordinate, what=f"sheet '{part.name}', whose plane")
-            chosen = flat[:, axis] & left_over & (level[:, axis] == coordinate)
-            _mark_plane(masks, triangles[chosen], grid, axis, index)
+            yield axis, index, triangles[flat[:, axis] & left_over & (level[:, axis] == coordinate)]
         left_over &= ~flat[:, axis]
     if bool(left_over.any()):
         raise InputError(f"sheet '{part.name}' has triangles on no axis plane; rotate it, or make it a solid")
-    if not any(bool(mask.any()) for mask in masks):
-        raise InputError(f"sheet '{part.name}' covers no edge of the grid; use smaller cells")
-    return masks
 
 
 def _reaches(grid: Grid, axis: int, coordinate: float) -> bool:
@@ -173,14 +183,14 @@ def _mark_plane(masks: EdgeMasks, triangles: Float[Tensor, "faces 3 3"], grid: G
         u, v = (grid.centers(other) if other == component else grid.nodes(other) for other in across)
         covered = masks[component].select(axis, index)
         for triangle, i, j in lattice_pairs(projected, u, v, reach=tolerance):
-            inside = _in_triangle(projected[triangle], torch.stack([u[i], v[j]], dim=1), tolerance)
+            inside = in_triangle(projected[triangle], torch.stack([u[i], v[j]], dim=1), tolerance)
             covered[i[inside], j[inside]] = True
 
 
-def _in_triangle(
+def in_triangle(
     corners: Float[Tensor, "pairs 3 2"], points: Float[Tensor, "pairs 2"], tolerance: float
 ) -> Bool[Tensor, "pairs"]:
-    """Whether each point lies in its triangle or within the tolerance [m] of its border."""
+    """Returns whether each point lies in its triangle or within the tolerance [m] of its border."""
     edges = corners.roll(-1, dims=1) - corners
     offset = points[:, None] - corners
     cross = edges[..., 0] * offset[..., 1] - edges[..., 1] * offset[..., 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -11,7 +11,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from elec.materials.dispersion import Pole, check_passive, susceptibility
-from elec.materials.surface import Surface
+from elec.materials.surface import Skin, Surface, thick_surface
 from elec.numbers import Number, along, check_number
 from mindsci.errors import InputError, UnknownNameError
 from mindsci.tree import Tree
@@ -23,7 +23,8 @@ KINDS = ("dielectric", "pec", "sheet", "conductor")
 
 class Material(Tree):
     """A linear material. Kinds: "dielectric"; "pec", a perfect conductor, which ignores the numbers; "sheet", a layer
-    without thickness, and "conductor", a solid that fields do not enter, both known by the admittance of their surface.
+    without thickness, known by the admittance per square or, where it is opaque, by the impedance of each of its sides;
+    and "conductor", which fields do not enter, known by the impedance of its skin.
 
     Numbers may be tensors: gradients pass through them to the media.
     """
@@ -38,7 +39,7 @@ class Material(Tree):
     """[ohm/m]: magnetic loss"""
     poles: tuple[Pole, ...] = ()
     kind: Kind = "dielectric"
-    surface: Surface | None = None
+    surface: Surface | Skin | None = None
 
     def __post_init__(self) -> None:
         prefix = f"material '{self.name}': "
@@ -50,15 +51,17 @@ class Material(Tree):
             raise InputError(f"{prefix}kind '{self.kind}' is not known; use one of {', '.join(map(repr, KINDS))}")
         if (self.kind in ("sheet", "conductor")) != (self.surface is not None):
             raise InputError(
-                f"{prefix}a sheet or conductor has a surface and nothing else has; make it with resistive_sheet, "
-                "conducting_sheet or good_conductor"
+                f"{prefix}a sheet or conductor has a surface and nothing else has; make it with resistance_surface, "
+                "foil_surface, drude_surface, layer_skin or thick_surface"
             )
+        if self.kind == "conductor" and not isinstance(self.surface, Skin):
+            raise InputError(f"{prefix}a conductor is known by the impedance of its skin; make it with thick_surface")
         check_passive(self.name, self.poles)
 
     @property
     def is_metal(self) -> bool:
-        """Whether fields do not enter: a perfect conductor, or one known by its surface."""
-        return self.kind in ("pec", "conductor")
+        """Whether fields do not enter: a perfect conductor, or one known by its skin."""
+        return self.kind == "pec" or isinstance(self.surface, Skin)
 
     def permittivity(self, frequencies: Float[Tensor, "f"], axis: int = 0) -> Complex[Tensor, "f"]:
         """Returns the complex relative permittivity along an axis, conductivity included; loss is -Im [Hz]."""
@@ -70,7 +73,23 @@ class Material(Tree):
 PEC = Material(name="pec", kind="pec")
 VACUUM = Material(name="vacuum")
 AIR = Material(name="air")
-BUILTIN: Mapping[str, Material] = {"pec": PEC, "vacuum": VACUUM, "air": AIR}
+CONDUCTORS = {"copper": 5.80e7, "silver": 6.17e7, "gold": 4.10e7, "aluminium": 3.77e7, "brass": 1.6e7}
+"""[S/m] near room temperature; the conductivity of brass depends on its zinc"""
+MICROWAVES = (1e8, 1e11)
+"""[Hz] where the skins of the metals known by name hold; name a band in a table of your own for another."""
+
+
+def good_conductor(
+    name: str, conductivity: float, band: Sequence[float], *, relative_permeability: float = 1.0
+) -> Material:
+    """Returns a conductor [S/m] whose skin holds in a band [Hz]."""
+    surface = thick_surface(conductivity, band, relative_permeability=relative_permeability)
+    return Material(name=name, kind="conductor", surface=surface)
+
+
+BUILTIN: Mapping[str, Material] = {"pec": PEC, "vacuum": VACUUM, "air": AIR} | {
+    name: good_conductor(name, conductivity, MICROWAVES) for name, conductivity in CONDUCTORS.items()
+}
 
 
 def find_material(name: str, materials: Mapping[str, Material]) -> Material:

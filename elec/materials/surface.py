@@ -1,10 +1,16 @@
-"""Surfaces of conductors: what current a sheet, or the skin of a thick conductor, carries for a tangential field.
+"""Surfaces of conductors: what current a sheet carries for a tangential field, and what field the skin of a conductor
+asks for.
 
-The admittance per square, K = Y(s) E, is a conductance and resistors in series with inductors in parallel,
+The admittance per square of a sheet, K = Y(s) E, is a conductance and resistors in series with inductors in parallel,
 
     Y(s) = conductance + sum drive / (s - rate),   rate < 0 < drive,
 
-a ladder that is passive term by term and enters the scheme as poles on the edges of the surface.
+and enters the scheme as poles on the edges of the sheet. The impedance of a skin [Pozar2012, sec. 1.7], E = Z(s) K, is
+a resistance and resistors in parallel with inductors in series, in the manner of [Oh1995],
+
+    Z(s) = resistance + sum s resistance / (s - rate),
+
+and enters as magnetic poles on the faces beside it. Both ladders are passive term by term.
 """
 
 from __future__ import annotations
@@ -47,6 +53,25 @@ class Surface(Tree):
         return total
 
 
+class Skin(Tree):
+    """An impedance per square."""
+
+    resistance: float = 0.0
+    """[ohm]"""
+    branches: tuple[tuple[float, float], ...] = ()
+    """(rate [1/s], resistance [ohm]) of resistors in parallel with inductors"""
+    error: float = 0.0
+    """largest relative error of a fit over its band"""
+
+    def impedance(self, frequencies: Float[Tensor, "f"]) -> Complex[Tensor, "f"]:
+        """Returns Z [ohm] at frequencies [Hz]."""
+        s = 2j * math.pi * torch.as_tensor(frequencies, dtype=torch.float64)
+        total = torch.full_like(s, self.resistance)
+        for rate, resistance in self.branches:
+            total = total + s * resistance / (s - rate)
+        return total
+
+
 def resistance_surface(resistance: float) -> Surface:
     """Returns the surface of a sheet resistance [ohm per square]."""
     if not (math.isfinite(resistance) and resistance > 0):
@@ -54,14 +79,52 @@ def resistance_surface(resistance: float) -> Surface:
     return Surface(conductance=1.0 / resistance)
 
 
-def thick_surface(conductivity: float, band: Sequence[float], *, relative_permeability: float = 1.0) -> Surface:
-    """Returns the surface of a conductor much thicker than its skin: Y = sqrt(sigma / (mu s)) [Pozar2012, sec. 1.7].
+def drude_surface(weight: float, damping: float) -> Surface:
+    """Returns the sheet Y = D / (s + gamma): weight D [S/s], damping gamma [1/s]; graphene between its bands.
+
+    There D = e^2 |E_F| / (pi hbar^2), 3.5e10 S/s at a Fermi level of 0.3 eV [Hanson2008].
+    """
+    if not (math.isfinite(weight) and weight > 0 and math.isfinite(damping) and damping >= 0):
+        raise InputError(f"a Drude sheet of {weight:g} S/s and {damping:g} 1/s: the weight must be positive")
+    return Surface(branches=((-damping, weight),))
+
+
+def skin_depth(conductivity: float, frequency: float, *, relative_permeability: float = 1.0) -> float:
+    """Returns the skin depth [m] of a conductivity [S/m] at a frequency [Hz] [Pozar2012, eq. 1.60]."""
+    return 1.0 / math.sqrt(math.pi * frequency * VACUUM_PERMEABILITY * relative_permeability * conductivity)
+
+
+def thick_surface(conductivity: float, band: Sequence[float], *, relative_permeability: float = 1.0) -> Skin:
+    """Returns the skin of a conductor much thicker than it: Z = sqrt(mu s / sigma) [Pozar2012, sec. 1.7].
 
     conductivity [S/m]; band, the lowest and highest frequency [Hz] between which the ladder holds.
     """
     _check(conductivity, band)
-    scale = math.sqrt(conductivity / (VACUUM_PERMEABILITY * relative_permeability))
-    return _ladder(lambda s: scale / np.sqrt(s), band)
+    scale = math.sqrt(VACUUM_PERMEABILITY * relative_permeability / conductivity)
+    fit = _ladder(lambda s: scale / np.sqrt(s), band, constant=False)  # Z / s
+    return Skin(branches=fit.branches, error=fit.error)
+
+
+def layer_skin(
+    conductivity: float, thickness: float, band: Sequence[float], *, relative_permeability: float = 1.0
+) -> Skin:
+    """Returns either side of a layer that carries a current of its own on each: Z = (gamma / sigma) coth(gamma t).
+
+    gamma = sqrt(s mu sigma); t, the thickness [m]. It is 1 / (sigma t) where the layer is thinner than its skin, and
+    that of a thick conductor where it is thicker. What leaks through is no part of it.
+    """
+    _check(conductivity, band)
+    _check_thickness(thickness)
+    mu = VACUUM_PERMEABILITY * relative_permeability
+    steady = 1.0 / (conductivity * thickness)
+
+    def inductance(s: np.ndarray) -> np.ndarray:
+        gamma = np.sqrt(s * mu * conductivity)
+        return (gamma / conductivity / np.tanh(gamma * thickness) - steady) / s
+
+    own = [(k * math.pi / thickness) ** 2 / (mu * conductivity) for k in range(1, FOIL_RATES)]
+    fit = _ladder(inductance, band, own, constant=False)
+    return Skin(resistance=steady, branches=fit.branches, error=fit.error)
 
 
 def foil_surface(
@@ -74,8 +137,7 @@ def foil_surface(
     of it.
     """
     _check(conductivity, band)
-    if not (math.isfinite(thickness) and thickness > 0):
-        raise InputError(f"thickness {thickness:g} m must be positive")
+    _check_thickness(thickness)
     mu = VACUUM_PERMEABILITY * relative_permeability
 
     def admittance(s: np.ndarray) -> np.ndarray:
@@ -94,10 +156,19 @@ def _check(conductivity: float, band: Sequence[float]) -> None:
         raise InputError(f"band {list(band)} Hz: give the lowest and highest frequency, 0 < low < high")
 
 
+def _check_thickness(thickness: float) -> None:
+    if not (math.isfinite(thickness) and thickness > 0):
+        raise InputError(f"thickness {thickness:g} m must be positive")
+
+
 def _ladder(
-    admittance: Callable[[np.ndarray], np.ndarray], band: Sequence[float], own: Sequence[float] = ()
+    admittance: Callable[[np.ndarray], np.ndarray],
+    band: Sequence[float],
+    own: Sequence[float] = (),
+    *,
+    constant: bool = True,
 ) -> Surface:
-    """Returns the resistors and inductors with this admittance in the band [Hz].
+    """Returns the resistors and inductors with this admittance in the band [Hz], with a conductance or without.
 
     All of these are sums of 1 / (s + p) with positive weights (Stieltjes functions): nonnegative least squares over
     fixed, evenly spread rates finds them.
@@ -108,10 +179,15 @@ def _ladder(
     s = 1j * np.logspace(low, high, 40 * max(1, math.ceil(high - low)))
     wanted = admittance(s)
     columns = np.stack([rate / (s + rate) for rate in rates] + [np.ones_like(s)], axis=1) / wanted[:, None]
+    columns = columns[:, : len(columns[0]) - (not constant)]
     size = np.abs(columns).max(axis=0)
     stacked = np.concatenate([columns.real, columns.imag]) / size
     weights, _ = nnls(stacked, np.concatenate([np.ones(len(s)), np.zeros(len(s))]))
     weights = weights / size
     error = float(np.abs(columns @ weights - 1.0).max())
-    used = [(-float(rate), float(rate * weight)) for rate, weight in zip(rates, weights, strict=False) if weight > 0]
-    return Surface(conductance=float(weights[-1]), branches=tuple(used), error=error)
+    used = [
+        (-float(rate), float(rate * weight))
+        for rate, weight in zip(rates, weights[: len(rates)], strict=True)
+        if weight > 0
+    ]
+    return Surface(conductance=float(weights[-1]) if constant else 0.0, branches=tuple(used), error=error)

@@ -17,7 +17,15 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from elec.materials.dispersion import Pole, debye, drude, lorentz
 from elec.materials.material import BUILTIN, Material
-from elec.materials.surface import Surface, foil_surface, resistance_surface, thick_surface
+from elec.materials.surface import (
+    Skin,
+    Surface,
+    foil_surface,
+    layer_skin,
+    resistance_surface,
+    skin_depth,
+    thick_surface,
+)
 from elec.numbers import Number, along, check_number
 from mindsci.config import InputFile, Quantity, Table
 from mindsci.errors import InputError
@@ -207,12 +215,14 @@ class MaterialTable(Table):
             found.append(Pole(rate=complex(*pair.rate), jump=complex(*pair.residue)))
         return tuple(found)
 
-    def _surface(self) -> Surface:
+    def _surface(self) -> Surface | Skin:
         if self.sheet_resistance is not None:
             return resistance_surface(self.sheet_resistance)
         conductivity, band = along(self.conductivity or 0.0, 0), self.band or (0.0, 0.0)
         if self.thickness is not None:
-            return foil_surface(conductivity, self.thickness, band)
+            # Thinner than its skin it leaks, and has one field on both sides; thicker it has two, and next to no leak.
+            thin = self.thickness <= skin_depth(conductivity, band[1])
+            return (foil_surface if thin else layer_skin)(conductivity, self.thickness, band)
         return thick_surface(conductivity, band, relative_permeability=along(self.relative_permeability, 0))
 
     def fit(self, name: str) -> Fit:
@@ -227,9 +237,14 @@ class MaterialTable(Table):
             return self.fit(name).report()
         if self.kind in ("sheet", "conductor") and self.sheet_resistance is None:
             low, high = self.band or (0.0, 0.0)
-            error = 100.0 * self._surface().error
+            surface = self._surface()
+            sort = ""
+            if self.kind == "sheet":
+                opaque = isinstance(surface, Skin)
+                sort = "taken as opaque, with a skin on each side; " if opaque else "thinner than its skin; "
             return (
-                f"material '{name}': its skin effect is followed within {error:.2g} % from {low:.4g} to {high:.4g} Hz"
+                f"material '{name}': {sort}its skin effect is followed within {100.0 * surface.error:.2g} % from "
+                f"{low:.4g} to {high:.4g} Hz"
             )
         material, said = self.material(name), []
         for kind, tangent, conductivity, unit in (
