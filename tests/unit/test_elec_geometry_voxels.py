@@ -244,7 +244,7 @@ def test_a_scene_gives_the_scheme_its_edges():
     [
         (lambda: Scene(parts=(block((0, 0, 0), (1, 1, 1)),) * 2, materials=MATERIALS), "two parts are named 'block'"),
         (lambda: Scene(parts=(block((0, 0, 0), (1, 1, 1), "a", "bord"),), materials=MATERIALS), "mean 'board'"),
-        (lambda: Scene(parts=(speck("board"),), materials=MATERIALS), "can only be perfect metal"),
+        (lambda: Scene(parts=(speck("board"),), materials=MATERIALS), "a sheet has no thickness"),
         (lambda: Scene(parts=(), materials={}, background="pec"), "background cannot be metal"),
         (lambda: Scene(parts=(), materials={}).bounds(), "has no parts"),
         (
