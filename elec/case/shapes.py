@@ -123,7 +123,8 @@ class PartTable(ShapeTable):
 
     file: InputFile | None = None
     sheet: SheetTable | None = None
-    material: str = "pec"
+    material: str | MaterialTable = "pec"
+    """a name, or a material of this part alone, such as { sheet_resistance = "377 ohm" }"""
     kind: Literal["solid", "sheet"] = "solid"
     """of the file"""
     name: str | None = None
@@ -141,16 +142,23 @@ class PartTable(ShapeTable):
         if (self.file is not None or self.sheet is not None) and (self.subtract or self.intersect):
             raise InputError("subtract and intersect act on shapes of the case; a file or a sheet stays whole")
 
+    @property
+    def known_as(self) -> str:
+        """The name of the material; that of a part alone has the name of the part."""
+        if isinstance(self.material, str):
+            return self.material
+        return f"that of {self.name or (self.file.stem if self.file is not None else '')}"
+
     def part(self, unit: str | None) -> Part | Body:
         """Returns the part; `unit` is that of the files that record none."""
         if self.file is not None:
             own = None if self.file.suffix.lower() in EXACT_FORMATS else unit
-            return read_part(self.file, unit=self.unit or own, kind=self.kind, name=self.name, material=self.material)
+            return read_part(self.file, unit=self.unit or own, kind=self.kind, name=self.name, material=self.known_as)
         assert self.name is not None
         if self.sheet is not None:
             made = sheet(self.sheet.polygon(), self.sheet.at, axis=self.sheet.axis)
-            return made.part(self.name, material=self.material)
-        return Body(name=self.name, solid=self.solid(), material=self.material)
+            return made.part(self.name, material=self.known_as)
+        return Body(name=self.name, solid=self.solid(), material=self.known_as)
 
 
 class GeometryTable(Table):
@@ -164,4 +172,5 @@ class GeometryTable(Table):
     def scene(self, materials: dict[str, MaterialTable]) -> Scene:
         """Returns the parts with their materials."""
         parts: Any = tuple(part.part(self.unit) for part in self.parts)
-        return Scene(parts=parts, materials=material_library(materials), background=self.background)
+        own = {part.known_as: part.material for part in self.parts if not isinstance(part.material, str)}
+        return Scene(parts=parts, materials=material_library({**materials, **own}), background=self.background)

@@ -113,6 +113,14 @@ class MaterialTable(Table):
     band: tuple[Quantity("Hz"), Quantity("Hz")] | None = None  # type: ignore[valid-type]
     """where the skin effect of a conductor, or of a sheet with a thickness, is followed"""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_sheet(cls, given: Any) -> Any:
+        """What only a sheet has says that it is one."""
+        if isinstance(given, dict) and "kind" not in given and {"sheet_resistance", "thickness"} & set(given):
+            return {**given, "kind": "sheet"}
+        return given
+
     @model_validator(mode="after")
     def _consistent(self) -> MaterialTable:
         self._check_loss()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from elec.fdtd import (
@@ -134,10 +133,8 @@ def box_case(cells: int, shift: Sequence[float], conductivity: float = COPPER) -
 
 def cylinder_case(cells: int, tilt: float, conductivity: float = COPPER) -> tuple[Grid, float, float]:
     """Returns (grid, frequency [Hz], Q) of the cylinder with `cells` across it, turned by a tilt [rad]."""
-    reach = LENGTH if not tilt else 2.0 * RADIUS
     long = 2.0 * (0.5 * LENGTH * math.cos(tilt) + RADIUS * math.sin(tilt)) if tilt else LENGTH
     wide = 2.0 * (RADIUS * math.cos(tilt) + 0.5 * LENGTH * math.sin(tilt))
-    del reach
     grid, moved = cavity_grid(cells, (wide, 2.0 * RADIUS, long), (0.0, 0.0, 0.0))
     radius = torch.sqrt((grid.x[:, None] ** 2 + grid.y**2)[..., None] + 0.0 * grid.z) / RADIUS
     shape = (1.0 - radius**2).clamp(min=0.0)
@@ -161,3 +158,143 @@ def cavities() -> list[Row]:
         took = size(grid, time.perf_counter() - started)
         rows.append(against(f"copper {name}, 24 cells across: Q of TM010", found, exact, percent=5.0, **took))
     return rows
+
+
+def guides() -> list[Row]:
+    """Returns the rows of what copper takes of a wave in a metre: a WR-90 guide, and two parallel plates."""
+    rows, frequency = [], 10e9
+    rs, k = surface_resistance(COPPER, frequency), 2.0 * math.pi * frequency / SPEED_OF_LIGHT
+    a, b = 22.86e-3, 10.16e-3
+    beta = math.sqrt(k**2 - (math.pi / a) ** 2)
+    guide = rs * (2.0 * b * math.pi**2 + a**3 * k**2) / (a**3 * b * beta * k * VACUUM_IMPEDANCE)  # [Pozar2012, 3.96]
+    gap = 1e-3
+    plates = rs / (VACUUM_IMPEDANCE * gap)  # [Pozar2012, sec. 3.2]
+    for name, width, height, exact in (("WR-90", a, b, guide), ("plates 1 mm apart", None, gap, plates)):
+        started = time.perf_counter()
+        grid, found = attenuation(width, height, frequency)
+        took = size(grid, time.perf_counter() - started)
+        decibel = 20.0 / math.log(10.0)
+        case = f"copper {name}: attenuation at {frequency / 1e9:g} GHz"
+        rows.append(against(case, found * decibel, exact * decibel, percent=2.0, unit="dB/m", **took))
+    return rows
+
+
+def attenuation(
+    width: float | None, height: float, frequency: float, conductivity: float = COPPER
+) -> tuple[Grid, float]:
+    """Returns the attenuation [Np/m] of a wave with E along y between metal y = 0 and the height [m].
+
+    Metal at x = 0 and the width [m] too, or no walls there. It is the ratio of the fields at two places along z over
+    the same in perfect metal, which leaves out what the grid and the layers do.
+    """
+    nx, ny, nz, cell = 18 if width else 2, 4, 70, 1.2e-3
+    dx = width / nx if width else cell
+    # One cell of metal on each side, of which the scheme sees the surface alone.
+    x = dx * (torch.arange(nx + (3 if width else 1), dtype=torch.float64) - (1.0 if width else 0.0))
+    y = height / ny * (torch.arange(ny + 3, dtype=torch.float64) - 1.0)
+    grid = Grid(x=x, y=y, z=cell * torch.arange(nz + 1, dtype=torch.float64))
+    walls = Walls() if width else Walls(x=("periodic", "periodic"))
+    far = (WIDE, WIDE, WIDE)
+    hole = box((0.0, 0.0, -WIDE), (width, height, WIDE)) if width else box((-WIDE, 0.0, -WIDE), (WIDE, height, WIDE))
+    block = Body(name="block", solid=box([-one for one in far], far) - hole, material="metal")
+    dt, pulse = COURANT * grid.courant_limit(), ModulatedGaussian(frequency=frequency, bandwidth=0.4 * frequency)
+    n_steps = round((pulse.duration + 3e-9) / dt)
+    near, distant = LAYERS + 12, nz - LAYERS - 4
+    across = range(2, nx + 1) if width else range(nx)
+    profile = [math.sin(math.pi * float(grid.x[i]) / width) if width else 1.0 for i in across]
+    places = torch.tensor([[1, i, j + 1, LAYERS + 2] for i in across for j in range(ny)])
+    amplitude = torch.tensor([value for value in profile for _ in range(ny)], dtype=torch.float64)
+    middle = nx // 2 + (1 if width else 0)
+    ratios = []
+    for metal in (good_conductor("metal", conductivity, BAND), Material(name="metal", kind="pec")):
+        media = cut_scene_media(Scene(parts=(block,), materials={"metal": metal}), grid, dt=dt, walls=walls)
+        step = yee_step(
+            grid,
+            media,
+            walls=walls,
+            absorber=absorbing_layers(grid, ((0, 0), (0, 0), (LAYERS, LAYERS))),
+            sources=[Source(places=places, amplitude=amplitude, waveform=pulse, kind="current")],
+            probes=[point_probe(1, (middle, 2, node)) for node in (near, distant)],
+        )
+        records = rollout(step, step.start(n_steps), n_steps=n_steps, dt=dt)[0].records
+        turn = torch.exp(-2j * math.pi * frequency * dt * torch.arange(n_steps, dtype=torch.float64))
+        first, second = records.to(torch.complex128) @ turn
+        ratios.append(abs(complex(second / first)))
+    length = float(grid.z[distant] - grid.z[near])
+    return grid, math.log(ratios[1] / ratios[0]) / length
+
+
+def sheet_powers(
+    material: Material, angle: float, polarisation: str, frequency: float, cells: int = 20
+) -> tuple[Grid, float, float]:
+    """Returns (grid, reflected, transmitted power) of a sheet at an angle [deg], `cells` in a wavelength [Hz]."""
+    cell = SPEED_OF_LIGHT / frequency / cells
+    lateral = 2.0 * math.pi * frequency / SPEED_OF_LIGHT * math.sin(math.radians(angle))
+    at = LAYERS + 24
+    grid = column(cell, at + 14 + LAYERS)
+    walls = sideways(-lateral * float(grid.x[-1]))
+    wide = ((-WIDE, -WIDE), (WIDE, -WIDE), (WIDE, WIDE), (-WIDE, WIDE))
+    part = sheet(wide, float(grid.z[at])).part("film", material=material.name)
+    media = scene_media(Scene(parts=(part,), materials={material.name: material}), grid, walls=walls)
+    pulse = ModulatedGaussian(frequency=frequency, bandwidth=0.9 * frequency * (1.0 - math.sin(math.radians(angle))))
+    n_steps = round((pulse.duration + 12.0 / frequency) / (COURANT * grid.courant_limit()))
+    direction = (math.cos(math.radians(angle)), 0.0, -math.sin(math.radians(angle)))
+    nothing, there = (
+        sheet_spectra(
+            grid,
+            one,
+            (LAYERS + 5, at - 4, at + 8),
+            pulse,
+            n_steps,
+            torch.tensor([frequency], dtype=torch.float64),
+            polarisation=(0.0, 1.0, 0.0) if polarisation == "s" else direction,
+            lateral=lateral,
+            walls=walls,
+        )
+        for one in (uniform_media(grid, walls=walls), media)
+    )
+    reflected, transmitted = (there[0] - nothing[0]) / nothing[1], there[2] / nothing[2]
+    return grid, float(reflected.abs() ** 2), float(transmitted.abs() ** 2)
+
+
+def sheet_law(admittance: complex, angle: float, polarisation: str) -> tuple[float, float]:
+    """Returns (reflected, transmitted power) of an admittance [S] across a line of the wave's own impedance."""
+    cosine = math.cos(math.radians(angle))
+    wave = VACUUM_IMPEDANCE / cosine if polarisation == "s" else VACUUM_IMPEDANCE * cosine
+    y = 0.5 * admittance * wave
+    return abs(y / (1.0 + y)) ** 2, abs(1.0 / (1.0 + y)) ** 2
+
+
+def sheets() -> list[Row]:
+    """Returns the rows of a sheet of 377 ohm at 10 GHz: reflected, transmitted and absorbed power."""
+    rows, film = [], Material(name="film", kind="sheet", surface=resistance_surface(VACUUM_IMPEDANCE))
+    for angle, polarisation in ((0.0, "s"), (45.0, "s"), (45.0, "p")):
+        started = time.perf_counter()
+        grid, *found = sheet_powers(film, angle, polarisation, 10e9)
+        took = size(grid, time.perf_counter() - started)
+        exact = sheet_law(1.0 / VACUUM_IMPEDANCE, angle, polarisation)
+        case = f"sheet of 377 ohm, {angle:g} degrees, {polarisation}"
+        for name, have, want in zip(("reflected", "transmitted"), found, exact, strict=True):
+            rows.append(near(f"{case}: {name}", have, want, within=0.01, **took))
+        rows.append(near(f"{case}: absorbed", 1.0 - sum(found), 1.0 - sum(exact), within=0.01, **took))
+    return rows
+
+
+def layer_law(conductivity: float, thickness: float, frequency: float) -> float:
+    """Returns the transmitted power of a layer of metal at normal incidence, its skin effect included."""
+    s = 2j * math.pi * frequency
+    gamma = torch.tensor(s * VACUUM_PERMEABILITY * conductivity, dtype=torch.complex128).sqrt()
+    impedance = gamma / conductivity / VACUUM_IMPEDANCE
+    depth = gamma * thickness
+    return float((1.0 / (depth.cosh() + 0.5 * (impedance + 1.0 / impedance) * depth.sinh())).abs() ** 2)
+
+
+def shield() -> list[Row]:
+    """Returns the row of what a layer of copper of 100 nm lets through at 5 GHz."""
+    started, frequency, thickness = time.perf_counter(), 5e9, 1e-7
+    film = Material(name="film", kind="sheet", surface=foil_surface(COPPER, thickness, BAND))
+    grid, _, found = sheet_powers(film, 0.0, "s", frequency)
+    exact = layer_law(COPPER, thickness, frequency)
+    took = size(grid, time.perf_counter() - started)
+    shown, law = (-10.0 * math.log10(one) for one in (found, exact))
+    return [near("copper, 100 nm: shielding at 5 GHz", shown, law, within=0.2, unit="dB", **took)]
