@@ -15,6 +15,7 @@ CASES = {
     "inverse": "elec.validation.inverse:validations",
     "spheres": "elec.validation.spheres:validations",
     "gradients": "elec.validation.gradients:validations",
+    "conductors": "elec.validation.conductors:validations",
 }
 """Name of a group of cases -> function without arguments that returns its rows."""
 
