@@ -9,32 +9,80 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from elec.fdtd.media import Media
+from elec.fdtd.media import BOX, Media
+from elec.fdtd.poles import Poles
+from elec.fdtd.walls import Walls
 from elec.fields import Fields
 from elec.grid import Grid
 from mindsci import tree
+from mindsci.errors import InputError
 from mindsci.units import SPEED_OF_LIGHT, VACUUM_PERMEABILITY, VACUUM_PERMITTIVITY
 
 
-def energy(grid: Grid, media: Media, before: Fields, after: Fields) -> float:
+def energy(grid: Grid, media: Media, before: Fields, after: Fields, *, walls: Walls = BOX) -> float:
     """Returns the energy [J] at the time of `before`: its magnetic field is half a step early, `after`'s half late.
 
     W = (1/2) sum epsilon E^n E^n dV + (1/2) sum mu H^(n-1/2) H^(n+1/2) dV is constant to rounding for the leapfrog
-    without loss [Taflove2005, sec. 4.7]; with each field squared alone it oscillates.
+    without loss [Taflove2005, sec. 4.7]; with each field squared alone it oscillates. What poles hold is part of it,
+    and with those of edges W stays constant to rounding where they have no loss; what magnetic poles hold is the mean
+    of before and after. Raises InputError for poles of which it is not known what they hold.
     """
-    electric = media.permittivity * before.electric**2 * _volumes(grid, edges=True)
-    magnetic = media.permeability * before.magnetic * after.magnetic * _volumes(grid, edges=False)
-    return float(0.5 * (VACUUM_PERMITTIVITY * electric.sum() + VACUUM_PERMEABILITY * magnetic.sum()))
+    electric = media.permittivity * before.electric**2 * volumes(grid, walls, edges=True)
+    magnetic = media.permeability * before.magnetic * after.magnetic * volumes(grid, walls, edges=False)
+    total = 0.5 * (VACUUM_PERMITTIVITY * electric.sum() + VACUUM_PERMEABILITY * magnetic.sum())
+    if media.poles is not None:
+        held = held_energy(media.poles, before.electric, before.polarization)
+        total = total + (held * volumes(grid, walls, edges=True)[media.poles.index()]).sum()
+    if media.magnetic_poles is not None:
+        held = sum(held_energy(media.magnetic_poles, one.magnetic, one.magnetization) for one in (before, after))
+        total = total + 0.5 * (held * volumes(grid, walls, edges=False)[media.magnetic_poles.index()]).sum()
+    return float(total)
 
 
-def _volumes(grid: Grid, *, edges: bool) -> Float[Tensor, "3 x y z"]:
-    """Volume [m^3] that belongs to each electric edge, or to each face."""
+def held_energy(poles: Poles, field: Tensor, current: Tensor) -> Tensor:
+    """Returns the energy density [J/m^3] that each term holds.
+
+    K = J - jump E obeys dK/dt = rate K + c E, c = drive + rate jump. A term with a real rate (Drude, Debye, a resistor
+    and an inductor) holds K^2 / (2 |c|). A damped resonance (rate = -gamma / 2 + j beta, an imaginary jump) has a
+    polarisation P of which K = (c / Re c) (dP/dt - conj(rate) P), and holds (|dP/dt|^2 + |rate|^2 P^2) / (2 Re c), its
+    kinetic and its potential energy.
+    """
+    rate, jump = poles.rate, poles.jump
+    strength = poles.drive + rate * jump
+    single = rate.imag == 0
+    small = 1e-9 * jump.abs()
+    resonant = (poles.drive == 0) & (jump.real.abs() <= small) & (strength.real > 0)
+    known = torch.where(single, (jump.real >= 0) & (jump.imag.abs() <= small) & (poles.drive.real >= 0), resonant)
+    if not bool(known.all()):
+        raise InputError(
+            f"{int((~known).sum())} of the poles are sums of which it is not known what energy they hold: pairs with a "
+            "residue that is not imaginary, or real ones of negative strength; use Drude, Debye and Lorentz terms"
+        )
+    if field.is_complex():  # two fields that know nothing of one another
+        return held_energy(poles, field.real, current.real) + held_energy(poles, field.imag, current.imag)
+    K = torch.complex(current[0].to(rate.real), current[1].to(rate.real)) - jump * field[poles.index()]
+    size = torch.where(single, strength.abs(), strength.real)
+    some = size > 0
+    size = torch.where(some, size, 1.0)
+    turned = K * size / torch.where(some, strength, 1.0)
+    polarisation = torch.where(single, 0.0, turned.imag / torch.where(single, 1.0, rate.imag))
+    velocity = turned.real + rate.real * polarisation
+    held = torch.where(single, K.real**2, velocity**2 + rate.abs() ** 2 * polarisation**2)
+    return torch.where(some, held / (2.0 * size), 0.0)
+
+
+def volumes(grid: Grid, walls: Walls, *, edges: bool) -> Float[Tensor, "3 x y z"]:
+    """Returns the volume [m^3] that belongs to each electric edge, or to each face; a magnetic wall cuts it in half."""
     parts = []
     for component in range(3):
         sizes = []
         for axis in range(3):
-            cell, dual = grid.spacing(axis), grid.dual_spacing(axis)
-            sizes.append(torch.cat([cell, cell[-1:]]) if (axis == component) == edges else dual)
+            cell, dual = grid.spacing(axis), walls.dual_spacing(grid, axis)
+            if walls.sides(axis)[0] == "pmc":
+                dual = torch.cat([0.5 * dual[:1], dual[1:]])
+            if walls.periodic(axis):  # the last node is the first
+                dual = torch.cat([dual[:-1], 0.0 * dual[-1:]])
+            sizes.append(torch.cat([cell, 0.0 * cell[-1:]]) if (axis == component) == edges else dual)
         parts.append(sizes[0][:, None, None] * sizes[1][None, :, None] * sizes[2][None, None, :])
     return torch.stack(parts)
 

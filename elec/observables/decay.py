@@ -9,11 +9,14 @@ from typing import Any
 
 import torch
 
-from elec.fdtd.media import Media
+from elec.fdtd.energy import held_energy, volumes
+from elec.fdtd.media import BOX, Media
+from elec.fdtd.walls import Walls
 from elec.fields import Fields
 from elec.grid import Grid
 from mindsci.errors import InputError
 from mindsci.solvers import rollout
+from mindsci.units import VACUUM_PERMEABILITY, VACUUM_PERMITTIVITY
 
 logger = logging.getLogger(__name__)
 
@@ -21,25 +24,23 @@ Measure = Callable[[Fields, int, int], float]
 """(fields, first, last) -> what is left after these steps, as a power or an energy"""
 
 
-def field_energy(grid: Grid, media: Media) -> Measure:
-    """Returns the measure of the energy in the fields [J], up to the half step between E and H."""
-    from mindsci.units import VACUUM_PERMEABILITY, VACUUM_PERMITTIVITY
+def field_energy(grid: Grid, media: Media, *, walls: Walls = BOX) -> Measure:
+    """Returns the measure of the energy in the fields and the media's poles [J], up to the half step between E and H.
 
-    def sizes(component: int, *, edges: bool) -> torch.Tensor:
-        parts = []
-        for axis in range(3):
-            cells = torch.cat([grid.spacing(axis), grid.spacing(axis)[-1:]])
-            part = cells if (axis == component) == edges else grid.dual_spacing(axis)
-            parts.append(part.to(media.permittivity))
-        return parts[0][:, None, None] * parts[1][:, None] * parts[2]
+    Raises InputError for poles of which it is not known what they hold (`elec.fdtd.energy.held_energy`).
+    """
+    edges, faces = (volumes(grid, walls, edges=which).to(media.permittivity) for which in (True, False))
 
     def measure(fields: Fields, first: int, last: int) -> float:
-        total = 0.0
-        for component in range(3):
-            electric = media.permittivity[component] * fields.electric[component].abs() ** 2
-            magnetic = media.permeability[component] * fields.magnetic[component].abs() ** 2
-            total += 0.5 * VACUUM_PERMITTIVITY * float((electric * sizes(component, edges=True)).sum())
-            total += 0.5 * VACUUM_PERMEABILITY * float((magnetic * sizes(component, edges=False)).sum())
+        electric = media.permittivity * fields.electric.abs() ** 2 * edges
+        magnetic = media.permeability * fields.magnetic.abs() ** 2 * faces
+        total = 0.5 * VACUUM_PERMITTIVITY * float(electric.sum()) + 0.5 * VACUUM_PERMEABILITY * float(magnetic.sum())
+        for poles, field, current, volume in (
+            (media.poles, fields.electric, fields.polarization, edges),
+            (media.magnetic_poles, fields.magnetic, fields.magnetization, faces),
+        ):
+            if poles is not None:
+                total += float((held_energy(poles, field, current) * volume[poles.index()]).sum())
         return total
 
     return measure
