@@ -104,7 +104,7 @@ def hollow(grid: Grid, hole: Solid, conductivity: float) -> Media:
 
 
 def ringing(
-    grid: Grid, media: Media, component: int, shape: Tensor, frequency: float, periods: float = 80.0
+    grid: Grid, media: Media, component: int, shape: Tensor, frequency: float, periods: float = 30.0
 ) -> tuple[float, float]:
     """Returns (frequency [Hz], Q) of the oscillation that is left of a field of this shape near a frequency [Hz]."""
     dt = COURANT * grid.courant_limit()
