@@ -118,8 +118,8 @@ Sides = Annotated[tuple[Boundary, Boundary], BeforeValidator(_both_sides)]
 class BoundaryTable(Table):
     """The table `[boundaries]`: what the grid ends on, low and high side of each axis, or one word for both.
 
-    "pec" is a conducting wall, or a plane across which the electric field is odd; "pmc", on a low side, one across
-    which it is even: half the model is enough, quarter with two.
+    "pec" is a conducting wall, or a plane across which the electric field is odd; "pmc" one across which
+    it is even: half the model is enough, quarter with two.
     """
 
     x: Sides = ("absorbing", "absorbing")

@@ -72,14 +72,12 @@ def held_energy(poles: Poles, field: Tensor, current: Tensor) -> Tensor:
 
 
 def volumes(grid: Grid, walls: Walls, *, edges: bool) -> Float[Tensor, "3 x y z"]:
-    """Returns the volume [m^3] that belongs to each electric edge, or to each face; a magnetic wall cuts it in half."""
+    """Returns the volume [m^3] that belongs to each electric edge, or to each face; magnetic walls cut it in half."""
     parts = []
     for component in range(3):
         sizes = []
         for axis in range(3):
-            cell, dual = grid.spacing(axis), walls.dual_spacing(grid, axis)
-            if walls.sides(axis)[0] == "pmc":
-                dual = torch.cat([0.5 * dual[:1], dual[1:]])
+            cell, dual = grid.spacing(axis), walls.halved(walls.dual_spacing(grid, axis), axis)
             if walls.periodic(axis):  # the last node is the first
                 dual = torch.cat([dual[:-1], 0.0 * dual[-1:]])
             sizes.append(torch.cat([cell, 0.0 * cell[-1:]]) if (axis == component) == edges else dual)

@@ -234,6 +234,9 @@ class _Derivative(Tree):
             edge = first - component.narrow(axis, component.shape[axis] - 2, 1) / self.walls.factor(axis)
         else:
             edge = 2.0 * first if wall == "pmc" else torch.zeros_like(first)
+        if self.walls.sides(axis)[1] == "pmc":
+            inner, last = change.narrow(axis, 0, change.shape[axis] - 1), change.narrow(axis, -1, 1)
+            change = torch.cat([inner, 2.0 * last], dim=axis)  # no face lies beyond the last node: its field is zero
         return torch.cat([edge, change], dim=axis)
 
     def _inverse_spacing(self, axis: int, field: Tensor) -> Tensor:

@@ -93,13 +93,15 @@ def outer_walls(
 ) -> Bool[Tensor, "3 x y z"]:
     """Returns the edges on which no update acts: those on conducting walls, and the padding.
 
-    The edges at the last node are among them always: they are conductor, or copies of those at the first.
+    The edges at the last node are among them but for a magnetic wall: they are conductor, or copies of those at the
+    first.
     """
     mask = torch.zeros(3, *nodes, dtype=torch.bool, device=device)
     for component in range(3):
         for axis in range(3):
             last = nodes[axis] - 1
-            mask[component].select(axis, last).fill_(True)
+            if axis == component or walls.sides(axis)[1] != "pmc":
+                mask[component].select(axis, last).fill_(True)
             if axis != component and walls.sides(axis)[0] == "pec":
                 mask[component].select(axis, 0).fill_(True)
     return mask

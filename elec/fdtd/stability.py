@@ -125,14 +125,14 @@ def _edge_weights(grid: Grid, media: Media, walls: Walls) -> Float[Tensor, "3 x 
 
 
 def _edge_volumes(grid: Grid, walls: Walls) -> Float[Tensor, "3 x y z"]:
-    """Volume [m^3] that belongs to each electric edge, padded; a magnetic wall cuts it in half."""
+    """Volume [m^3] that belongs to each electric edge, padded; magnetic walls cut it in half."""
     parts = []
     for component in range(3):
         sizes = []
         for axis in range(3):
             size = grid.spacing(axis) if axis == component else walls.dual_spacing(grid, axis)
-            if axis != component and walls.sides(axis)[0] == "pmc":
-                size = torch.cat([0.5 * size[:1], size[1:]])
+            if axis != component:
+                size = walls.halved(size, axis)
             sizes.append(size)
         parts.append(sizes[0][:, None, None] * sizes[1][None, :, None] * sizes[2][None, None, :])
     return padded(parts, [grid.nodes(axis).numel() for axis in range(3)], value=0.0)

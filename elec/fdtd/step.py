@@ -211,11 +211,13 @@ def _walled(media: Media, walls: Walls) -> Media:
     outside = outer_walls(media.metal.shape[1:], walls=walls, device=media.metal.device)
     for axis, name in enumerate(AXES):
         across = [component for component in range(3) if component != axis]
-        if walls.sides(axis)[0] != "pec" and bool(media.metal.select(axis + 1, 0)[across].all()):
-            raise InputError(
-                f"the wall at the low side of {name} is '{walls.sides(axis)[0]}', but the media have metal there; "
-                "give the same walls to uniform_media or scene_media"
-            )
+        for side, word, node in zip(walls.sides(axis), ("low", "high"), (0, -1), strict=True):
+            copied = side == "periodic" and word == "high"
+            if side != "pec" and not copied and bool(media.metal.select(axis + 1, node)[across].all()):
+                raise InputError(
+                    f"the wall at the {word} side of {name} is '{side}', but the media have metal there; "
+                    "give the same walls to uniform_media or scene_media"
+                )
     return tree.replace(media, metal=media.metal | outside)
 
 
@@ -268,6 +270,8 @@ def _not_for_kernels(media: Media, walls: Walls) -> str | None:
     dtype = media.permittivity.dtype
     if dtype not in (torch.float32, torch.float64):
         return f"it computes in float32 or float64, not in {str(dtype).removeprefix('torch.')}"
+    if walls.magnetic_above:
+        return "it leaves the last nodes out, where a magnetic wall on a high side lies"
     if walls.complex:
         return "it computes real fields, and Bloch-periodic walls make them complex"
     return None

@@ -14,32 +14,29 @@ from elec.grid import AXES, Grid
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 
-Low = Literal["pec", "pmc", "periodic"]
-High = Literal["pec", "periodic"]
+Wall = Literal["pec", "pmc", "periodic"]
 
 
 class Walls(Tree):
     """The walls of the three axes, low side and high side; absorbing layers, where there are any, lie before them.
 
-    "pec" holds the tangential electric field at zero. "pmc", on a low side, is a plane of symmetry for the electric
-    field: the magnetic field beyond it is the mirror image with the other sign, so half the model is enough.
-    "periodic", on both sides, makes the last node the first one; a phase [rad] makes it Bloch-periodic: what is at the
-    high side is exp(j phase) times what is at the low side, and the fields are complex.
+    "pec" holds the tangential electric field at zero. "pmc" is a plane of symmetry for the electric field: the magnetic
+    field beyond it is the mirror image with the other sign, so half the model is enough. On a low side every engine has
+    it; on a high side the reference flows alone, for the kernels leave the last nodes out. "periodic", on both sides,
+    makes the last node the first one; a phase [rad] makes it Bloch-periodic: what is at the high side is exp(j phase)
+    times what is at the low side, and the fields are complex.
     """
 
-    x: tuple[Low, High] = ("pec", "pec")
-    y: tuple[Low, High] = ("pec", "pec")
-    z: tuple[Low, High] = ("pec", "pec")
+    x: tuple[Wall, Wall] = ("pec", "pec")
+    y: tuple[Wall, Wall] = ("pec", "pec")
+    z: tuple[Wall, Wall] = ("pec", "pec")
     phase: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         for axis, name in enumerate(AXES):
             low, high = self.sides(axis)
-            if low not in ("pec", "pmc", "periodic") or high not in ("pec", "periodic"):
-                raise InputError(
-                    f"walls {(low, high)} along {name}: the low side may be 'pec', 'pmc' or 'periodic', the high side "
-                    "'pec' or 'periodic'; turn the model round to have a magnetic wall on the low side"
-                )
+            if not {low, high} <= {"pec", "pmc", "periodic"}:
+                raise InputError(f"walls {(low, high)} along {name}: each must be 'pec', 'pmc' or 'periodic'")
             if (low == "periodic") != (high == "periodic"):
                 raise InputError(f"walls {(low, high)} along {name}: both sides must be 'periodic', or neither")
             if self.phase[axis] and low != "periodic":
@@ -47,12 +44,22 @@ class Walls(Tree):
                     f"a phase along {name} needs periodic walls there; set {name} = ('periodic', 'periodic')"
                 )
 
-    def sides(self, axis: int) -> tuple[Low, High]:
+    def sides(self, axis: int) -> tuple[Wall, Wall]:
         """Returns the walls at the low and the high side of an axis."""
         return (self.x, self.y, self.z)[axis]
 
     def periodic(self, axis: int) -> bool:
         return self.sides(axis)[0] == "periodic"
+
+    @property
+    def magnetic_above(self) -> bool:
+        """Whether a high side is magnetic."""
+        return any(self.sides(axis)[1] == "pmc" for axis in range(3))
+
+    def halved(self, sizes: Float[Tensor, "nodes"], axis: int) -> Float[Tensor, "nodes"]:
+        """Returns sizes at the nodes of an axis, those on magnetic walls cut in half."""
+        low, high = (0.5 if side == "pmc" else 1.0 for side in self.sides(axis))
+        return torch.cat([low * sizes[:1], sizes[1:-1], high * sizes[-1:]])
 
     @property
     def complex(self) -> bool:

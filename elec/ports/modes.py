@@ -190,6 +190,12 @@ def cross_section(
         (a, b), (c, d) = limits
         return plane[:, a : b + 1, c : d + 1].clone()
 
+    for side, (_, high) in zip((u, v), limits, strict=True):
+        if walls.sides(side)[1] == "pmc" and high == grid.shape[side]:
+            raise InputError(
+                f"the port reaches the magnetic wall on the high side of {AXES[side]}, which mode ports do not know; "
+                "turn the model round to have that wall on the low side"
+            )
     mirror = tuple(walls.sides(side)[0] == "pmc" and low == 0 for side, (low, _) in zip((u, v), limits, strict=True))
     metal = _with_walls(cut(media.metal), mirror)
     _check_poles(media, axis, node, limits)
