@@ -17,7 +17,7 @@ from sponge import reporting, restart, trajectory
 from sponge.ase_atoms import to_ase
 from sponge.dynamics import Forces, check_forces, maxwell_boltzmann, minimise
 from sponge.potentials.potential import Potential
-from sponge.system import System
+from sponge.system import System, name_atom
 from sponge.threads import suited_threads
 from sponge.trajectory import Journal, Topology
 
@@ -185,9 +185,11 @@ class Simulation:
             return
         self._export()
         stage = self.case.stages[self.stage]
+        fastest = (self.system.momenta.norm(dim=-1) / self.system.masses).nan_to_num(nan=float("inf")).argmax()
         raise InputError(
             f"stages.{self.stage}: the dynamics blew up before step {self.done} (the energy is not finite, or the "
-            f"temperature above {HOTTEST:g} K); use a dt below {stage.dt:g} fs, or start from a minimised structure. "
+            f"temperature above {HOTTEST:g} K; {name_atom(self.system, int(fastest))} is the fastest); "
+            f"use a dt below {stage.dt:g} fs, or start from a minimised structure. "
             f"The frames until then are in '{self.run.folder}'"
         )
 

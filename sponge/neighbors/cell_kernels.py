@@ -12,10 +12,10 @@ import numpy as np
 from numba import njit
 
 OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
-DIVISIONS = (2.0, 2.0, 4.0)
-"""bins within the reach along each axis: more come nearer to the sphere and cost more loops, but on the last axis"""
+DIVISIONS = (1.0, 1.0, 8.0)
+"""bins within the reach along each axis: long runs along the last cost less than more runs nearer to the sphere"""
 ROOM = 512
-"""images along each axis that fit into the code of an image"""
+"""images along each axis that fit into the 10 bits of the code of an image"""
 
 
 @njit(**OPTIONS)
@@ -171,26 +171,30 @@ def search(begin, end, sorted_atoms, starts, flags, reach, half, guess):
             if not flags[s, k]:
                 low[k], high[k] = max(low[k], 0), min(high[k], size - 1)
             wrap[0, k], wrap[1, k] = low[k] // size, high[k] // size
-        for bx in range(low[0], high[0] + 1):
-            ix = bx // nx
-            for by in range(low[1], high[1] + 1):
-                iy = by // ny
-                column = first[s] + ((bx - ix * nx) * ny + by - iy * ny) * nz
+        # Bins and images are counted along: a division costs as much as ten candidates.
+        lowest, highest = low[2] - wrap[0, 2] * nz, high[2] - wrap[1, 2] * nz
+        ix, jx = wrap[0, 0], low[0] - wrap[0, 0] * nx
+        for _ in range(low[0], high[0] + 1):
+            iy, jy = wrap[0, 1], low[1] - wrap[0, 1] * ny
+            for _ in range(low[1], high[1] + 1):
+                column = first[s] + (jx * ny + jy) * nz
                 for iz in range(wrap[0, 2], wrap[1, 2] + 1):
                     home = ix == 0 and iy == 0 and iz == 0
                     if half and not home and (ix < 0 or (ix == 0 and (iy < 0 or (iy == 0 and iz < 0)))):
                         continue
-                    a = bins[column + max(low[2] - iz * nz, 0)]
-                    b = bins[column + min(high[2] - iz * nz, nz - 1) + 1]
+                    a = bins[column + (lowest if iz == wrap[0, 2] else 0)]
+                    b = bins[column + (highest if iz == wrap[1, 2] else nz - 1) + 1]
                     if half and home:
                         a = max(a, p + 1)
                     if b <= a:
                         continue
                     if n + b - a > len(found):
                         found, images = _grown(found, n, b - a), _grown(images, n, b - a)
-                    x = xs[p] - (ix * cell[s, 0, 0] + iy * cell[s, 1, 0] + iz * cell[s, 2, 0])
-                    y = ys[p] - (ix * cell[s, 0, 1] + iy * cell[s, 1, 1] + iz * cell[s, 2, 1])
-                    z = zs[p] - (ix * cell[s, 0, 2] + iy * cell[s, 1, 2] + iz * cell[s, 2, 2])
+                    x, y, z = xs[p], ys[p], zs[p]
+                    if not home:
+                        x -= ix * cell[s, 0, 0] + iy * cell[s, 1, 0] + iz * cell[s, 2, 0]
+                        y -= ix * cell[s, 0, 1] + iy * cell[s, 1, 1] + iz * cell[s, 2, 1]
+                        z -= ix * cell[s, 0, 2] + iy * cell[s, 1, 2] + iz * cell[s, 2, 2]
                     held = n
                     for q in range(a, b):
                         dx, dy, dz = xs[q] - x, ys[q] - y, zs[q] - z
@@ -199,6 +203,12 @@ def search(begin, end, sorted_atoms, starts, flags, reach, half, guess):
                     if home and not half and a <= p < b:
                         n = _without(found, held, n, p)
                     images[held:n] = ((ix + ROOM) * 2 * ROOM + iy + ROOM) * 2 * ROOM + iz + ROOM
+                jy += 1
+                if jy == ny:
+                    iy, jy = iy + 1, 0
+            jx += 1
+            if jx == nx:
+                ix, jx = ix + 1, 0
         degree[p - begin] = n - began
     return found, images, degree
 
@@ -225,18 +235,20 @@ def _without(found, begin, end, p):
 def write(begin, end, sorted_atoms, found, images, degree, rows, centre, neighbor, shift):
     """Writes the edges of the centres at places begin to end - 1 into their rows; no shift where its length is zero."""
     order, homes = sorted_atoms[0], sorted_atoms[2]
-    n = 0
+    n, bits, mask = 0, 10, 2 * ROOM - 1
     for p in range(begin, end):
-        base = rows[order[p]]
-        for k in range(degree[p - begin]):
-            q = found[n]
-            centre[base + k], neighbor[base + k] = order[p], order[q]
-            if len(shift):
-                code = images[n]
-                shift[base + k, 2] = code % (2 * ROOM) - ROOM + homes[p, 2] - homes[q, 2]
-                shift[base + k, 1] = code // (2 * ROOM) % (2 * ROOM) - ROOM + homes[p, 1] - homes[q, 1]
-                shift[base + k, 0] = code // (4 * ROOM * ROOM) - ROOM + homes[p, 0] - homes[q, 0]
-            n += 1
+        atom, count = order[p], degree[p - begin]
+        base = rows[atom]
+        for k in range(count):
+            centre[base + k], neighbor[base + k] = atom, order[found[n + k]]
+        if len(shift):
+            x, y, z = homes[p, 0] - ROOM, homes[p, 1] - ROOM, homes[p, 2] - ROOM
+            for k in range(count):
+                q, code = found[n + k], images[n + k]
+                shift[base + k, 0] = (code >> (2 * bits)) + x - homes[q, 0]
+                shift[base + k, 1] = ((code >> bits) & mask) + y - homes[q, 1]
+                shift[base + k, 2] = (code & mask) + z - homes[q, 2]
+        n += count
 
 
 @njit(**OPTIONS)

@@ -29,7 +29,7 @@ def edges(system: System, cutoff: float, *, half: bool, shifts: bool) -> tuple[T
     runs = list(itertools.pairwise(bounds))
 
     def look(run: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return kernels.search(*run, atoms, starts, flags, cutoff, half, 32 * (run[1] - run[0]) + 64)
+        return kernels.search(*run, atoms, starts, flags, cutoff, half, 64 * (run[1] - run[0]) + 64)
 
     with ThreadPoolExecutor(threads) if threads > 1 else _Here() as pool:
         found = list(pool.map(look, runs))

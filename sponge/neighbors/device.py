@@ -15,7 +15,7 @@ from sponge import cells
 from sponge.neighbors.lists import row_pointers
 from sponge.system import System
 
-DIVISIONS = (2.0, 2.0, 4.0)
+DIVISIONS = (1.0, 1.0, 8.0)
 """bins within the reach along each axis, as in cell_kernels"""
 BLOCK = 32
 """neighbours that one program looks at together"""
