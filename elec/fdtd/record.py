@@ -58,11 +58,11 @@ class Record:
     def nbytes(self) -> int:
         return sum(chunk.values.nbytes for chunk in self.chunks)
 
-    def add(self, values: Tensor) -> None:
-        """Takes the next steps of all series."""
+    def add(self, values: Tensor, noise: float = 0.0) -> None:
+        """Takes the next steps of all series; noise: an error that they hold as it is, allowed as well."""
         steps, places = values.shape
         self.largest = max(self.largest, _largest(values))
-        allowed = self.bound * self.largest
+        allowed = self.bound * self.largest + noise
         first = max(self.rank, math.ceil(2.0 * self.band * steps) + 2 * MORE)
         if first > 0.75 * steps or not values.numel():
             self.chunks.append(_Chunk(steps, False, values.clone()))

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 STRETCH = 32
 """Steps undone between two calls of the adjoint run: their samples are all that is kept of them."""
+SOURCE_NOISE = 0.05
+"""Share of a rounding of the largest field at sources, which is 10^3 to 10^4 times that around: as waves of all
+frequencies it is noise everywhere in the forward run. Asking the record for less than that would keep noise."""
 GROWTH = 10.0
 """Most by which undoing the losses of a run may multiply a rounding error."""
 
@@ -70,7 +73,9 @@ class Undone:
         self.wanted, self.sides = wanted, sides
         self.part = _without_losses(subgrid.part(step, low, high, lossy), faces)
         self.pole_places = pole_places(step, wanted)
-        self.places = torch.cat([self.part.surface, self.pole_places])
+        currents = [one.places.cpu() for one in step.ampere.sources]
+        self.places = torch.cat([self.part.surface, self.pole_places, *currents])
+        self.noise = 0.0
         self.chunks = [*range(0, wanted.n_steps, CHUNK), wanted.n_steps]
         longest = max(STRETCH, 4 * wanted.every)
         self.bounds = cut(wanted, range(longest, wanted.n_steps, longest))
@@ -98,11 +103,13 @@ class Undone:
         return History(no_samples(fields.electric.dtype, fields.electric.device))
 
     def take(self, chunk: int, signals: Tensor) -> None:
-        sides, lossy, poles = signals.split(
-            [self.sides, len(self.part.surface) - self.sides, len(self.pole_places)], dim=1
-        )
-        self.records[0].add(sides)
-        self.records[1].add(lossy)
+        parts = [self.sides, len(self.part.surface) - self.sides, len(self.pole_places)]
+        sides, lossy, poles, sources = signals.split([*parts, signals.shape[1] - sum(parts)], dim=1)
+        if sources.numel():
+            share = SOURCE_NOISE * torch.finfo(signals.dtype).eps
+            self.noise = max(self.noise, share * float(sources.abs().max()))
+        self.records[0].add(sides, self.noise)
+        self.records[1].add(lossy, self.noise)
         self.pole_signals.append(poles.clone())
 
     def finish(self, fields: Fields) -> None:
