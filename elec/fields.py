@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mindsci.tree import Tree
@@ -43,6 +44,57 @@ class Fields(Tree):
         """Nodes along x, y and z."""
         _, x, y, z = self.electric.shape
         return (x, y, z)
+
+
+class Widths(NamedTuple):
+    """Lengths of the cells, and distances between their centres, along each axis [m], both one a node.
+
+    What belongs to an edge is as long as its cell and, across, as wide as the distances between centres; with a face it
+    is the other way round. `Walls.widths` has those of a grid.
+    """
+
+    cells: tuple[Tensor, ...]
+    duals: tuple[Tensor, ...]
+
+    def along(self, component: int, axis: int, *, magnetic: bool = False) -> Float[Tensor, "nodes"]:
+        """Returns the extent along an axis [m] of what belongs to each edge, or face, of a component."""
+        return (self.cells if (component == axis) != magnetic else self.duals)[axis]
+
+    def volumes(
+        self, *, magnetic: bool = False, low: Sequence[int] = (0, 0, 0), high: Sequence[int | None] = (None,) * 3
+    ) -> Float[Tensor, "3 x y z"]:
+        """Returns the volume [m^3] of each edge, or face, of the nodes low .. high - 1."""
+        found = []
+        for component in range(3):
+            x, y, z = (
+                self.along(component, axis, magnetic=magnetic)[low[axis] : high[axis]].to(torch.float64)
+                for axis in range(3)
+            )
+            found.append(x[:, None, None] * y[:, None] * z)
+        return torch.stack(found)
+
+    def volume(self, places: Int[Tensor, "places 4"]) -> Float[Tensor, "places"]:
+        """Returns the volume [m^3] of edges (component 0 to 2) or faces (3 to 5), rows of (component, i, j, k)."""
+        found = torch.ones(len(places), dtype=torch.float64)
+        for axis in range(3):
+            along = (places[:, 0] % 3 == axis) == (places[:, 0] < 3)
+            index = places[:, 1 + axis]
+            found = found * torch.where(along, self.cells[axis][index], self.duals[axis][index])
+        return found
+
+    def weigh(
+        self, values: Float[Tensor, "3 x y z"], low: Sequence[int], *, magnetic: bool
+    ) -> Float[Tensor, "3 x y z"]:
+        """Returns values in a box that begins at node `low`, times the volumes."""
+        high = [first + size for first, size in zip(low, values.shape[1:], strict=True)]
+        return values * self.volumes(magnetic=magnetic, low=low, high=high).to(values)
+
+    def halved(self, axes: Sequence[int]) -> Widths:
+        """Returns widths of which the first dual cell along these axes is cut in half: a mirror lies on the node."""
+        duals = list(self.duals)
+        for axis in axes:
+            duals[axis] = torch.cat([0.5 * duals[axis][:1], duals[axis][1:]])
+        return self._replace(duals=tuple(duals))
 
 
 def zero_fields(

@@ -329,7 +329,7 @@ def source_places(sources: Sequence[Source], dt: float) -> tuple[np.ndarray, np.
     for source in sources:
         places.append(source.places.cpu().numpy())
         columns.append(first + source.column().cpu().numpy())
-        first += source.signal(torch.zeros(1, dtype=torch.int64), dt).shape[1]
+        first += source.signal(torch.zeros(0, dtype=torch.int64), dt).shape[1]
     return np.concatenate(places), np.concatenate(columns)
 
 

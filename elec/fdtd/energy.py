@@ -27,15 +27,16 @@ def energy(grid: Grid, media: Media, before: Fields, after: Fields, *, walls: Wa
     and with those of edges W stays constant to rounding where they have no loss; what magnetic poles hold is the mean
     of before and after. Raises InputError for poles of which it is not known what they hold.
     """
-    electric = media.permittivity * before.electric**2 * volumes(grid, walls, edges=True)
-    magnetic = media.permeability * before.magnetic * after.magnetic * volumes(grid, walls, edges=False)
+    edges, faces = (walls.widths(grid).volumes(magnetic=magnetic) for magnetic in (False, True))
+    electric = media.permittivity * before.electric**2 * edges
+    magnetic = media.permeability * before.magnetic * after.magnetic * faces
     total = 0.5 * (VACUUM_PERMITTIVITY * electric.sum() + VACUUM_PERMEABILITY * magnetic.sum())
     if media.poles is not None:
         held = held_energy(media.poles, before.electric, before.polarization)
-        total = total + (held * volumes(grid, walls, edges=True)[media.poles.index()]).sum()
+        total = total + (held * edges[media.poles.index()]).sum()
     if media.magnetic_poles is not None:
         held = sum(held_energy(media.magnetic_poles, one.magnetic, one.magnetization) for one in (before, after))
-        total = total + 0.5 * (held * volumes(grid, walls, edges=False)[media.magnetic_poles.index()]).sum()
+        total = total + 0.5 * (held * faces[media.magnetic_poles.index()]).sum()
     return float(total)
 
 
@@ -69,20 +70,6 @@ def held_energy(poles: Poles, field: Tensor, current: Tensor) -> Tensor:
     velocity = turned.real + rate.real * polarisation
     held = torch.where(single, K.real**2, velocity**2 + rate.abs() ** 2 * polarisation**2)
     return torch.where(some, held / (2.0 * size), 0.0)
-
-
-def volumes(grid: Grid, walls: Walls, *, edges: bool) -> Float[Tensor, "3 x y z"]:
-    """Returns the volume [m^3] that belongs to each electric edge, or to each face; magnetic walls cut it in half."""
-    parts = []
-    for component in range(3):
-        sizes = []
-        for axis in range(3):
-            cell, dual = grid.spacing(axis), walls.halved(walls.dual_spacing(grid, axis), axis)
-            if walls.periodic(axis):  # the last node is the first
-                dual = torch.cat([dual[:-1], 0.0 * dual[-1:]])
-            sizes.append(torch.cat([cell, 0.0 * cell[-1:]]) if (axis == component) == edges else dual)
-        parts.append(sizes[0][:, None, None] * sizes[1][None, :, None] * sizes[2][None, None, :])
-    return torch.stack(parts)
 
 
 def cavity_frequency(mode: Sequence[int], size: Sequence[float]) -> float:

@@ -25,14 +25,12 @@ from elec.fdtd.media import Media
 from elec.fdtd.poles import Poles, join_poles
 from elec.fdtd.sources import dual_areas
 from elec.grid import Grid
+from elec.materials.dispersion import off_critical
 from elec.numbers import Real, plain_real
 from mindsci import tree
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 from mindsci.units import VACUUM_PERMITTIVITY
-
-# A series circuit damped critically has a double pole; one this fraction away from it has two simple ones.
-APART = 1e-6
 
 
 class Branch(NamedTuple):
@@ -160,9 +158,8 @@ def _branch(rate: Tensor, jump: Tensor, drive: Tensor) -> Branch:
 
 def _resonant(resistance: Tensor, inductance: Tensor, capacitance: Tensor) -> list[Branch]:
     """(s / L) / ((s - a) (s - b)) = (1 / L) (a / (s - a) - b / (s - b)) / (a - b)."""
-    half, omega = 0.5 * resistance / inductance, 1.0 / (inductance * capacitance).sqrt()
-    if bool((half - omega).abs() < APART * omega):
-        half = omega * (1.0 - APART)
+    omega = 1.0 / (inductance * capacitance).sqrt()
+    half = off_critical(0.5 * resistance / inductance, omega)
     none = torch.zeros((), dtype=torch.float64)
     if bool(half < omega):
         swing = (omega**2 - half**2).sqrt()

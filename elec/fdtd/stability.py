@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from elec.fdtd.media import BOX, Media, padded
+from elec.fdtd.media import BOX, Media
 from elec.fdtd.walls import Walls
 from elec.grid import Grid
 from mindsci import tree
@@ -120,19 +120,5 @@ def _closed_step(grid: Grid, media: Media, walls: Walls) -> Any:
 
 def _edge_weights(grid: Grid, media: Media, walls: Walls) -> Float[Tensor, "3 x y z"]:
     """Twice the energy of each edge for a field of one, over the vacuum permittivity; zero on metal."""
-    weight = _edge_volumes(grid, walls).to(media.permittivity) * media.permittivity
+    weight = walls.widths(grid).volumes().to(media.permittivity) * media.permittivity
     return torch.where(media.metal, torch.zeros_like(weight), weight)
-
-
-def _edge_volumes(grid: Grid, walls: Walls) -> Float[Tensor, "3 x y z"]:
-    """Volume [m^3] that belongs to each electric edge, padded; magnetic walls cut it in half."""
-    parts = []
-    for component in range(3):
-        sizes = []
-        for axis in range(3):
-            size = grid.spacing(axis) if axis == component else walls.dual_spacing(grid, axis)
-            if axis != component:
-                size = walls.halved(size, axis)
-            sizes.append(size)
-        parts.append(sizes[0][:, None, None] * sizes[1][None, :, None] * sizes[2][None, None, :])
-    return padded(parts, [grid.nodes(axis).numel() for axis in range(3)], value=0.0)

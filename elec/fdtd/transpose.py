@@ -14,6 +14,7 @@ from torch import Tensor
 
 from elec.fdtd.sources import Kind, Source
 from elec.fdtd.stretching import Along, along_axes, in_layers, shrunk_series
+from elec.fields import Widths
 from mindsci.tree import Tree
 
 if TYPE_CHECKING:
@@ -32,47 +33,21 @@ class Table(Tree):
 
     def __call__(self, t: Tensor) -> Tensor:
         index = torch.round(t / self.dt - OFFSETS[self.kind]).to(torch.int64) - self.first
-        return self.values[index.clamp(0, len(self.values) - 1)]
-
-
-class Widths(NamedTuple):
-    """Lengths of the cells, and distances between their centres, along each axis [m], both one a node."""
-
-    cells: tuple[Tensor, ...]
-    duals: tuple[Tensor, ...]
-
-    def volume(self, places: Tensor) -> Tensor:
-        """Returns the volume [m^3] of edges (component 0 to 2) or faces (3 to 5), rows of (component, i, j, k)."""
-        found = torch.ones(len(places), dtype=torch.float64)
-        for axis in range(3):
-            along = (places[:, 0] % 3 == axis) == (places[:, 0] < 3)
-            index = places[:, 1 + axis]
-            found = found * torch.where(along, self.cells[axis][index], self.duals[axis][index])
-        return found
-
-    def weigh(self, sums: Tensor, low: Sequence[int], *, magnetic: bool) -> Tensor:
-        """Returns sums over a box that begins at node `low`, times the volumes."""
-        parts = []
-        for component, part in enumerate(sums):
-            for axis in range(3):
-                sizes = self.cells if (component == axis) != magnetic else self.duals
-                along = sizes[axis][low[axis] : low[axis] + part.shape[axis]].to(part)
-                part = part * along.reshape([-1 if other == axis else 1 for other in range(3)])
-            parts.append(part)
-        return torch.stack(parts)
+        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < len(self.values):
+            raise IndexError(
+                f"steps {self.first + int(index.min())} to {self.first + int(index.max())} of a waveform that was "
+                f"sampled for {self.first} to {self.first + len(self.values) - 1}"
+            )
+        return self.values[index]
 
 
 def widths(step: YeeStep) -> Widths:
-    """Returns the widths; before a magnetic wall the outermost dual cell is cut in half."""
-    cells, duals = [], []
-    for axis in range(3):
-        spacing = step.faraday.spacing[axis].detach().cpu().to(torch.float64)
-        dual = step.ampere.spacing[axis].detach().cpu().to(torch.float64).clone()
-        if step.ampere.walls.sides(axis)[0] == "pmc":
-            dual[0] *= 0.5
-        cells.append(torch.cat([spacing, spacing[-1:]]))
-        duals.append(dual)
-    return Widths(tuple(cells), tuple(duals))
+    """Returns the widths; before magnetic walls the outermost dual cells are cut in half."""
+    spacing, duals = (
+        [part.detach().cpu().to(torch.float64) for part in flow.spacing] for flow in (step.faraday, step.ampere)
+    )
+    cells = tuple(torch.cat([part, part[-1:]]) for part in spacing)
+    return Widths(cells, tuple(step.ampere.walls.halved(dual, axis) for axis, dual in enumerate(duals)))
 
 
 class Drive(NamedTuple):

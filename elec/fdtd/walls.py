@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from elec.fields import Widths
 from elec.grid import AXES, Grid
 from mindsci.errors import InputError
 from mindsci.tree import Tree
@@ -78,3 +79,11 @@ class Walls(Tree):
         spacing = grid.spacing(axis)
         around = 0.5 * (spacing[:1] + spacing[-1:])
         return torch.cat([around, dual[1:-1], around])
+
+    def widths(self, grid: Grid) -> Widths:
+        """Returns the widths of the edges and faces of a grid; magnetic walls cut the outermost dual cells in half."""
+        spacing = [grid.spacing(axis) for axis in range(3)]
+        return Widths(
+            cells=tuple(torch.cat([part, part[-1:]]) for part in spacing),
+            duals=tuple(self.halved(self.dual_spacing(grid, axis), axis) for axis in range(3)),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -25,9 +26,11 @@ from elec.geometry.subpixel import (
 from elec.geometry.voxels import EdgeMasks, no_edges, sheet_edges, solid_edges
 from elec.grid import AXES, Grid
 from elec.materials import Material, find_material
+from elec.materials.dispersion import susceptibility
 from elec.numbers import Number, Real, along, mean
 from mindsci.errors import InputError
 from mindsci.tree import Tree
+from mindsci.units import VACUUM_PERMITTIVITY
 
 Components = tuple[Tensor, Tensor, Tensor]
 ELECTRIC = ("relative_permittivity", "conductivity")
@@ -135,17 +138,42 @@ class Scene(Tree):
 
     def cell_materials(self, grid: Grid, *, subsamples: int = 4) -> CellMaterials:
         """Returns the material of each cell; metal solids leave what was there before them."""
-        background = find_material(self.background, self.materials)
-        values = {name: _double(mean(getattr(background, name)), grid).expand(grid.shape) for name in CELLS}
+        return CellMaterials(
+            **self._mixed(
+                grid,
+                lambda one: {name: _double(mean(getattr(one, name)), grid) for name in CELLS},
+                subsamples=subsamples,
+            )
+        )
+
+    def cell_conductivity(
+        self, grid: Grid, frequencies: Sequence[float], *, subsamples: int = 4
+    ) -> Float[Tensor, "f nx ny nz"]:
+        """Returns the conductivity of each cell [S/m] at frequencies [Hz], with the loss of poles: omega Im epsilon."""
+        omega = 2.0 * math.pi * _double(torch.tensor(list(frequencies)), grid)
+
+        def lost(material: Material) -> dict[str, Tensor]:
+            response = susceptibility(material.poles, omega.cpu() / (2.0 * math.pi)).imag.to(omega.device)
+            total = _double(mean(material.conductivity), grid) - omega * VACUUM_PERMITTIVITY * response
+            return {"conductivity": total.reshape(-1, 1, 1, 1)}
+
+        return self._mixed(grid, lost, subsamples=subsamples)["conductivity"]
+
+    def _mixed(
+        self, grid: Grid, values: Callable[[Material], dict[str, Tensor]], *, subsamples: int
+    ) -> dict[str, Tensor]:
+        """Values of materials mixed by volume in each cell; metal solids leave what was there before them."""
+        background = values(find_material(self.background, self.materials)).items()
+        mixed = {name: value.expand(*value.shape[:-3], *grid.shape) for name, value in background}
         for part in self._solids():
             material = self.material(part)
             if not material.is_metal:
                 fraction = fill(_shape(part), grid, subsamples=subsamples)
                 if not bool(fraction.any()):
                     raise InputError(f"part '{part.name}' fills no cell of the grid; use smaller cells or a wider grid")
-                for name, value in values.items():
-                    values[name] = torch.lerp(value, _double(mean(getattr(material, name)), grid), fraction)
-        return CellMaterials(**values)
+                for name, value in values(material).items():
+                    mixed[name] = torch.lerp(mixed[name], value.expand_as(mixed[name]), fraction)
+        return mixed
 
     def metal_edges(self, grid: Grid) -> EdgeMasks:
         """Returns the electric edges inside or on metal: the staircase of the solids, and the sheets."""

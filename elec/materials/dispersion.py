@@ -21,7 +21,8 @@ from elec.numbers import Real, Scalar, conjugate, plain, plain_real
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 
-# A Lorentz medium damped critically has a double pole; a damping this fraction away from it has two simple ones.
+# A Lorentz medium or a series circuit damped critically has a double pole; a damping this fraction away from it has two
+# simple ones.
 APART = 1e-6
 # Gain below this fraction of |epsilon - epsilon_infinity| is rounding.
 ROUNDING = 1e-9
@@ -87,15 +88,20 @@ def lorentz(strength: Real, frequency: Real, damping: Real) -> tuple[Pole, ...]:
     place = plain_real(frequency)
     if not (math.isfinite(place) and place > 0):
         raise InputError(f"Lorentz frequency {place:g} Hz must be positive; for a free carrier use Drude")
-    omega, half = 2.0 * math.pi * frequency, 0.5 * damping
-    if abs(plain_real(half) - plain_real(omega)) < APART * plain_real(omega):
-        half = omega * (1.0 - APART)
+    omega = 2.0 * math.pi * frequency
+    half = off_critical(0.5 * damping, omega)
     between = _root(half**2 - omega**2)
     first = -half + between
     residue = strength * omega**2 / (2.0 * between)
     if plain_real(half) < plain_real(omega):
         return (Pole(rate=first, jump=residue),)
     return (Pole(rate=first.real, jump=residue.real), Pole(rate=(-half - between).real, jump=-residue.real))
+
+
+def off_critical(half: Real, omega: Real) -> Real:
+    """Returns half the damping [1/s] of a resonance omega [1/s], off the critical one: its pole would be double."""
+    near = abs(plain_real(half) - plain_real(omega)) < APART * plain_real(omega)
+    return omega * (1.0 - APART) if near else half
 
 
 def _root(number: Real) -> Scalar:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from elec.fdtd.energy import held_energy, volumes
+from elec.fdtd.energy import held_energy
 from elec.fdtd.media import BOX, Media
 from elec.fdtd.walls import Walls
 from elec.fields import Fields
@@ -29,7 +29,8 @@ def field_energy(grid: Grid, media: Media, *, walls: Walls = BOX) -> Measure:
 
     Raises InputError for poles of which it is not known what they hold (`elec.fdtd.energy.held_energy`).
     """
-    edges, faces = (volumes(grid, walls, edges=which).to(media.permittivity) for which in (True, False))
+    widths = walls.widths(grid)
+    edges, faces = (widths.volumes(magnetic=magnetic).to(media.permittivity) for magnetic in (False, True))
 
     def measure(fields: Fields, first: int, last: int) -> float:
         electric = media.permittivity * fields.electric.abs() ** 2 * edges
