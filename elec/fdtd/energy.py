@@ -27,7 +27,7 @@ def energy(grid: Grid, media: Media, before: Fields, after: Fields, *, walls: Wa
     and with those of edges W stays constant to rounding where they have no loss; what magnetic poles hold is the mean
     of before and after. Raises InputError for poles of which it is not known what they hold.
     """
-    edges, faces = (walls.widths(grid).volumes(magnetic=magnetic) for magnetic in (False, True))
+    edges, faces = (walls.widths(grid, images=False).volumes(magnetic=magnetic) for magnetic in (False, True))
     electric = media.permittivity * before.electric**2 * edges
     magnetic = media.permeability * before.magnetic * after.magnetic * faces
     total = 0.5 * (VACUUM_PERMITTIVITY * electric.sum() + VACUUM_PERMEABILITY * magnetic.sum())

@@ -80,10 +80,14 @@ class Walls(Tree):
         around = 0.5 * (spacing[:1] + spacing[-1:])
         return torch.cat([around, dual[1:-1], around])
 
-    def widths(self, grid: Grid) -> Widths:
-        """Returns the widths of the edges and faces of a grid; magnetic walls cut the outermost dual cells in half."""
-        spacing = [grid.spacing(axis) for axis in range(3)]
-        return Widths(
-            cells=tuple(torch.cat([part, part[-1:]]) for part in spacing),
-            duals=tuple(self.halved(self.dual_spacing(grid, axis), axis) for axis in range(3)),
-        )
+    def widths(self, grid: Grid, *, images: bool = True) -> Widths:
+        """Returns the widths of the edges and faces of a grid; magnetic walls cut the outermost dual cells in half.
+
+        Without images the last node of a periodic axis, which is the first one again, has no width: for sums.
+        """
+        cells, duals = [], []
+        for axis in range(3):
+            spacing, dual = grid.spacing(axis), self.halved(self.dual_spacing(grid, axis), axis)
+            cells.append(torch.cat([spacing, spacing[-1:]]))
+            duals.append(torch.cat([dual[:-1], 0.0 * dual[-1:]]) if self.periodic(axis) and not images else dual)
+        return Widths(tuple(cells), tuple(duals))

@@ -29,7 +29,7 @@ def field_energy(grid: Grid, media: Media, *, walls: Walls = BOX) -> Measure:
 
     Raises InputError for poles of which it is not known what they hold (`elec.fdtd.energy.held_energy`).
     """
-    widths = walls.widths(grid)
+    widths = walls.widths(grid, images=False)
     edges, faces = (widths.volumes(magnetic=magnetic).to(media.permittivity) for magnetic in (False, True))
 
     def measure(fields: Fields, first: int, last: int) -> float:

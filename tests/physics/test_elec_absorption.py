@@ -13,16 +13,22 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq
+from torch.nn.functional import max_pool3d
 
 from elec.fdtd import uniform_media
 from elec.fdtd.media import Media, padded
 from elec.fdtd.probes import Box
+from elec.geometry import sphere
 from elec.geometry.scene import edge_average
+from elec.geometry.subpixel import fill
 from elec.grid import Grid
 from elec.observables.absorption import absorbed_power, cell_power, point_rate
 from elec.observables.mass_average import cube_average, mass_average
+from elec.validation.tissue_sphere import RADIUS, average_in_cube, grown_cube, highest_average
 from mindsci.errors import InputError
 
 DEPTH = 20e-3
@@ -110,6 +116,65 @@ def test_tissue_thinner_than_a_cube_is_averaged_from_one_side() -> None:
     found = mass_average(torch.full_like(density, 3.0), density, (line, line, line), mass=1e-3)
     assert not bool(found.centred.any())
     assert torch.allclose(found.rate[density > 0], torch.tensor(3.0, dtype=torch.float64))
+
+
+def ball(cell: float, at: float) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """A ball of 20 mm about `at` on each axis: the share of each cell, and the lines."""
+    line = cell * torch.arange(round(52e-3 / cell) + 1, dtype=torch.float64) - 26e-3
+    lines = (line, line.clone(), line.clone())
+    grid = Grid(x=line, y=line, z=line)
+    return fill(sphere((at, at, at), 20e-3), grid, subsamples=8), lines
+
+
+def test_the_highest_average_converges_to_that_of_the_exact_body_wherever_the_grid_lies() -> None:
+    """exp(-z / d) in a ball: the cube of 1 g that touches the pole in front, by Gauss points. The rest is the end of
+    the cube within a cell and the shares of cells, h / 2 d of a share h / L of the cube each: h^2 / (d L) = 2.0 % of it
+    at 2 mm."""
+    points, weights = np.polynomial.legendre.leggauss(24)
+
+    def held(side: float, power: bool) -> float:
+        x, y = np.meshgrid(0.5 * side * points, 0.5 * side * points, indexing="ij")
+        low = 20e-3 - np.sqrt(4e-4 - x**2 - y**2)
+        depth = np.exp(-low / DEPTH) - np.exp(-side / DEPTH) if power else side - low
+        scale = DEPTH if power else 1.0
+        return float((np.outer(weights, weights) * 0.25 * side**2 * depth).sum()) * scale
+
+    side = brentq(lambda length: held(length, False) - 1e-6, 8e-3, 14e-3)
+    exact = held(side, True) / held(side, False)
+    cell = 2e-3
+    for shift in (0.0, 0.23, 0.5, 0.81):
+        share, nodes = ball(cell, shift * cell)
+        middle = 0.5 * (nodes[2][1:] + nodes[2][:-1]) - (shift * cell - 20e-3)
+        rate = torch.exp(-middle / DEPTH).expand(share.shape)
+        found = mass_average(rate, 1000.0 * share, nodes, mass=1e-3, tissue=share)
+        assert float(found.rate.max()) == pytest.approx(exact, rel=cell**2 / (DEPTH * 10e-3))
+
+
+def test_slivers_of_tissue_are_no_full_cells() -> None:
+    """A block with a layer of cells of 2 % round it: the averages are those without."""
+    rate, density, nodes = block(2e-3)
+    share = density / 1000.0
+    plain = mass_average(rate, density, nodes, mass=1e-3)
+    around = (max_pool3d(share[None, None], 3, stride=1, padding=1)[0, 0] > 0) & (share == 0)
+    thin = torch.where(around, 0.02, share)
+    rate = torch.where(around, 1.0, rate)
+    found = mass_average(rate, 1000.0 * thin, nodes, mass=1e-3, tissue=thin)
+    assert float(found.rate.max()) == pytest.approx(float(plain.rate.max()), rel=0.02)
+
+
+def test_the_reference_of_the_tissue_sphere_is_highest_at_cubes_that_touch_its_front() -> None:
+    """Cubes deeper by 1 mm, and those that grow to one side from points of the front, are lower."""
+    mass = 1e-3
+    highest = highest_average(mass)
+    for polar in (0.0, 0.2, 0.6, 1.0):
+        for azimuth in (0.0, 1.57):
+            direction = (math.sin(polar) * math.cos(azimuth), math.sin(polar) * math.sin(azimuth), -math.cos(polar))
+            start = [RADIUS * part for part in direction]
+            assert average_in_cube(*grown_cube(start, (0.0, 0.0, 0.5), mass)) < highest
+            if polar:
+                assert average_in_cube(*grown_cube(start, (-0.5, 0.0, 0.0), mass)) < highest
+    deeper, side = grown_cube((0.0, 0.0, 1e-3 - RADIUS), (0.0, 0.0, 0.5), mass)
+    assert side == pytest.approx(10e-3, rel=1e-4) and average_in_cube(deeper, side) < highest
 
 
 def test_an_average_over_given_cubes_has_gradients() -> None:
