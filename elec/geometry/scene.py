@@ -150,7 +150,7 @@ class Scene(Tree):
         self, grid: Grid, frequencies: Sequence[float], *, subsamples: int = 4
     ) -> Float[Tensor, "f nx ny nz"]:
         """Returns the conductivity of each cell [S/m] at frequencies [Hz], with the loss of poles: omega Im epsilon."""
-        omega = 2.0 * math.pi * _double(torch.tensor(list(frequencies)), grid)
+        omega = 2.0 * math.pi * torch.tensor(list(frequencies), dtype=torch.float64, device=grid.x.device)
 
         def lost(material: Material) -> dict[str, Tensor]:
             response = susceptibility(material.poles, omega.cpu() / (2.0 * math.pi)).imag.to(omega.device)
