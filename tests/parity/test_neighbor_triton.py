@@ -22,9 +22,9 @@ from sponge.neighbors import device
 
 flags = [(True, True, True), (False, False, False), (True, False, True), (True, True, True)]
 cases = [
-    (concatenate([from_ase(random_atoms(k, 2 + k, 6.0, pbc)) for k, pbc in enumerate(flags)]), 2.5, (False, True)),
-    (from_ase(random_atoms(1, 2, 2.5, (True, True, True))), 3.0, (True,)),
-    (from_ase(random_atoms(5, 12, 10.0, (True, True, True)), dtype=torch.float32), 3.0, (False,)),
+    (concatenate([from_ase(random_atoms(k, 2 + k, 6.0, pbc)) for k, pbc in enumerate(flags)]), 2.5, (True,)),
+    (from_ase(random_atoms(1, 2, 4.0, (True, True, True))), 4.5, (False,)),
+    (from_ase(random_atoms(5, 10, 9.0, (True, True, True)), dtype=torch.float32), 3.0, (False,)),
 ]
 for system, cutoff, kinds in cases:
     for half in kinds:
@@ -34,8 +34,8 @@ for system, cutoff, kinds in cases:
         assert torch.equal(torch.arange(system.n_atoms).repeat_interleave(found.rows.diff()), found.centre)
 # A list of fixed capacity: all edges where there is room, else the first of them and the number that there would be.
 system = cases[1][0]
-search = NeighborSearch(cutoff=3.0, half=True, engine="triton")
-found = neighbor_list(system, 3.0, half=True, engine="triton")
+search = NeighborSearch(cutoff=4.5, half=True, engine="triton")
+found = neighbor_list(system, 4.5, half=True, engine="triton")
 wide = search.build_within(system, found.n_edges + 7)
 assert wide.n_edges == found.n_edges + 7 and float(wide.worst[1]) < 1
 same_edges(tree.replace(wide, worst=None), found)
