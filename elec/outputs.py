@@ -48,9 +48,13 @@ def write_results(run: Run, case: AntennaCase, model: Model, columns: Sequence[C
     """Writes everything that follows from the fields and the ports' records."""
     found = scattering(case, model, columns)
     n_ports = len(model.ports)
-    dips = [resonances(found.frequencies.numpy(), found.s[:, port, port].numpy()) for port in range(n_ports)]
-    with run.writing(f"antenna.s{n_ports}p") as path:
-        found.write_touchstone(path, impedance=_touchstone_impedance(found))
+    dips = {port: resonances(found.frequencies.numpy(), found.s[:, port, port].numpy()) for port in found.known}
+    if found.left_out:
+        missing = ", ".join(f"'{name}'" for name in found.left_out)
+        run.log(f"no Touchstone file: {missing} was not driven, and the format has no place for unknown columns")
+    else:
+        with run.writing(f"antenna.s{n_ports}p") as path:
+            found.write_touchstone(path, impedance=_touchstone_impedance(found))
     with run.writing("s11.csv" if n_ports == 1 else "scattering.csv") as path:
         _write_table(path, found)
     with run.writing("s11.png" if n_ports == 1 else "scattering.png") as path:
@@ -63,16 +67,18 @@ def write_results(run: Run, case: AntennaCase, model: Model, columns: Sequence[C
     with run.writing("port.h5") as path:
         _write_ports(path, model, columns)
     figures: dict[str, Any] = {}
-    for driven, column in enumerate(columns):
+    for column in columns:
+        driven = column.driven
         suffix = "" if n_ports == 1 else f"_port_{driven + 1}"
         _write_fields(run, model, column, driven, dips[driven], suffix, asked=bool(case.fields.frequencies))
         figures |= _write_far_field(run, case, model, column, driven, suffix)
-    levels = [model.level(column.records, column.n_steps) for column in columns]
-    for number, (level, column) in enumerate(zip(levels, columns, strict=True), start=1):
-        if level > case.time.decay:
+    levels = [model.level(column.records, column.records.shape[1]) for column in columns]
+    for level, column in zip(levels, columns, strict=True):
+        # A continued record ends where its slowest oscillation has faded, to rounding.
+        if level > case.time.decay + 0.5:
             run.log(
-                f"warning: after {column.n_steps} steps port {number}'s run is at {level:.1f} dB, above "
-                f"{case.time.decay:g} dB: sharp resonances are smeared; raise time.n_steps"
+                f"warning: after {column.n_steps} steps port {column.driven + 1}'s run is at {level:.1f} dB, above "
+                f"{case.time.decay:g} dB: sharp resonances are smeared; raise time.n_steps, or set time.ring_out"
             )
     if found.passivity() > PASSIVE:
         run.log(f"warning: the largest singular value of S is {1 + found.passivity():.6g}, above 1: power from nowhere")
@@ -88,7 +94,7 @@ def _touchstone_impedance(found: Scattering) -> float:
 def _write_table(path: Any, found: Scattering) -> None:
     names, columns = ["frequency [Hz]"], [found.frequencies.numpy()]
     for to in range(found.s.shape[1]):
-        for driven in range(found.s.shape[2]):
+        for driven in found.known:
             one, name = found.s[:, to, driven].numpy(), f"S{to + 1}{driven + 1}"
             names += [f"{name} real", f"{name} imaginary", f"|{name}| [dB]"]
             columns += [one.real, one.imag, decibels(one)]
@@ -96,27 +102,31 @@ def _write_table(path: Any, found: Scattering) -> None:
 
 
 def _summary(
-    model: Model, found: Scattering, dips: list[list[Resonance]], columns: Sequence[Column], level: float
+    model: Model, found: Scattering, dips: dict[int, list[Resonance]], columns: Sequence[Column], level: float
 ) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    for port, its in enumerate(dips):
-        of = "" if len(dips) == 1 else f" of port {port + 1}"
+    n_ports = found.s.shape[1]
+    for port, its in dips.items():
+        of = "" if n_ports == 1 else f" of port {port + 1}"
         for number, one in enumerate(its, start=1):
             figures[f"resonance {number}{of} [GHz]"] = one.frequency / 1e9
             figures[f"|S{port + 1}{port + 1}| at resonance {number} [dB]"] = one.level
-    for to in range(1, len(dips)):
-        transfer = decibels(found.s[:, to, 0].numpy())
-        figures[f"|S{to + 1}1| is lowest at [GHz]"] = lowest(found.frequencies.numpy(), transfer) / 1e9
-        figures[f"lowest |S{to + 1}1| [dB]"] = float(transfer.min())
+    first = found.known[0]
+    for to in range(n_ports):
+        if to == first:
+            continue
+        transfer, name = decibels(found.s[:, to, first].numpy()), f"|S{to + 1}{first + 1}|"
+        figures[f"{name} is lowest at [GHz]"] = lowest(found.frequencies.numpy(), transfer) / 1e9
+        figures[f"lowest {name} [dB]"] = float(transfer.min())
     figures |= {
         "largest singular value of S": 1.0 + found.passivity(),
         "cells": model.grid.n_cells,
         "steps": columns[0].n_steps if len(columns) == 1 else [column.n_steps for column in columns],
         "time step [ps]": model.dt * 1e12,
         "port at the end [dB]": level,
-        "engine": model.step().engine,
+        "engine": model.step(columns[0].driven).engine,
     }
-    if len(dips) == 1:
+    if n_ports == 1:
         figures["largest |S11|"] = float(found.s.abs().max())
     if columns[-1].rate is not None:
         figures["Mcells/s"] = columns[-1].rate
@@ -129,10 +139,10 @@ def _write_ports(path: Any, model: Model, columns: Sequence[Column]) -> None:
     import h5py
 
     with h5py.File(path, "w") as file:
-        for driven, column in enumerate(columns):
-            rows = model.rows(column.records[:, : column.n_steps].cpu().to(torch.float64))
+        for column in columns:
+            driven, rows = column.driven, model.rows(column.records.cpu().to(torch.float64))
             for index, (port, part) in enumerate(zip(model.ports, rows, strict=True)):
-                group = file if len(columns) == 1 else file.create_group(f"driven_{driven + 1}/port_{index + 1}")
+                group = file if len(model.ports) == 1 else file.create_group(f"driven_{driven + 1}/port_{index + 1}")
                 signals = _signals(port, part, model.dt, driven=index == driven)
                 for name, (values, unit) in signals.items():
                     group.create_dataset(name, data=values.numpy()).attrs["unit"] = unit

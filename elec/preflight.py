@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from elec.fdtd import GaussianDerivative, VoltagePort, absorbing_layers, dipole, uniform_media, yee_step
+from elec.fdtd import GaussianDerivative, absorbing_layers, dipole, uniform_media, yee_step
+from elec.fdtd.edge_box import EdgeBox
 from elec.fdtd.media import Media
 from elec.geometry import Scene
 from elec.grid import AXES, BYTES_PER_CELL, Grid
@@ -185,23 +186,33 @@ def check_media(media: Media) -> list[Finding]:
     return [error("metal fills the whole grid; give it a margin of air")] if bool(media.metal.all()) else []
 
 
-def check_lumped_port(number: int, port: VoltagePort, grid: Grid, metal: Tensor) -> list[Finding]:
-    """Returns what is wrong with where a lumped port lies: its ends on no metal, or one cell only along it.
+def check_lumped_box(name: str, port: EdgeBox, grid: Grid, metal: Tensor) -> list[Finding]:
+    """Returns what is wrong with where a lumped port or element lies: an end on no metal is an error, a gap that it
+    spans with one cell only a warning.
 
-    Raises InputError for a port off the lines or smaller than a cell.
+    Raises InputError for a box off the lines or smaller than a cell.
     """
     low, high = port.nodes(grid)
     across = [axis for axis in range(3) if axis != port.axis]
     found = []
+    count = high[port.axis] - low[port.axis]
+    if count < FEWEST_ACROSS:
+        length = float(grid.spacing(port.axis)[low[port.axis] : high[port.axis]].sum())
+        found.append(
+            warning(
+                f"{name}: the gap of {length * 1e3:.4g} mm along {AXES[port.axis]} that the {port.what} spans holds "
+                f"{count} cell; give it at least {FEWEST_ACROSS}: cells of {length / FEWEST_ACROSS * 1e3:.3g} mm there"
+            )
+        )
     for end, side in ((low, "lower"), (high, "upper")):
         box = [slice(max(a - 1, 0), b + 1) for a, b in zip(low, high, strict=True)]
         box[port.axis] = slice(end[port.axis], end[port.axis] + 1)
         if not any(bool(metal[axis][tuple(box)].any()) for axis in across):
             found.append(
                 error(
-                    f"port {number}: the {side} end of the port, at {AXES[port.axis]} = "
+                    f"{name}: the {side} end of the {port.what}, at {AXES[port.axis]} = "
                     f"{float(grid.nodes(port.axis)[end[port.axis]]) * 1e3:.6g} mm, touches no metal; "
-                    "let the port span the gap from one conductor to the other"
+                    "let it span the gap from one conductor to the other"
                 )
             )
     return found

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from elec.case.march import Column, march
+from elec.case.march import Column, column_of
 from elec.case.mesh import AnyGridTable
 from elec.case.model import Model, as_lines, assemble, prepare
-from elec.case.ports import PortTable
+from elec.case.ports import ElementTable, PortTable
 from elec.case.shapes import GeometryTable
 from elec.case.tables import BoundaryTable, ExcitationTable, FarFieldTable, FieldTable, FrequencyTable, TimeTable
 from elec.materials import MaterialTable
 from mindsci import tree
 from mindsci.config import Case
-from mindsci.errors import InputError
+from mindsci.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +37,9 @@ class AntennaCase(Case):
     grid: AnyGridTable
     boundaries: BoundaryTable = BoundaryTable()
     ports: list[PortTable] = Field(min_length=1)
+    drive: list[str] | None = None
+    """names of the ports that are driven, a run for each; all unless given: columns of S for the others are left out"""
+    elements: list[ElementTable] = []
     excitation: ExcitationTable
     frequencies: FrequencyTable
     time: TimeTable = TimeTable()
@@ -55,6 +58,29 @@ class AntennaCase(Case):
             )
         return self
 
+    @model_validator(mode="after")
+    def _named(self) -> AntennaCase:
+        names = self.port_names
+        if len(set(names)) != len(names):
+            raise InputError(f"two ports have one name: {', '.join(names)}; give each its own")
+        if self.drive is not None and not self.drive:
+            raise InputError("drive names no port; leave it out to drive all of them")
+        for name in self.drive or ():
+            if name not in names:
+                raise UnknownNameError.of("port", name, names)
+        return self
+
+    @property
+    def port_names(self) -> tuple[str, ...]:
+        """Names of the ports, in order."""
+        return tuple(port.name or f"p{number}" for number, port in enumerate(self.ports, start=1))
+
+    @property
+    def driven(self) -> tuple[int, ...]:
+        """Numbers of the ports that are driven, from 0."""
+        names = self.port_names
+        return tuple(range(len(names))) if self.drive is None else tuple(sorted({names.index(n) for n in self.drive}))
+
     def preflight(self, folder: Path | None = None) -> list[str]:
         """Returns what is known before the run, one finding a line; the mesh is drawn into the folder, if any.
 
@@ -68,7 +94,7 @@ class AntennaCase(Case):
         model, findings = assemble(self)
         if model is not None:
             rate = measured_rate(self.engine, getattr(torch, self.precision), "cpu")
-            findings.append(cost(model.grid, self.time.n_steps, len(model.ports), rate))
+            findings.append(cost(model.grid, self.time.n_steps, len(self.driven), rate))
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
                 plot_mesh(folder / "mesh.png", model.mesh, model.scene)
@@ -95,12 +121,12 @@ class _Runner:
 
     def all(self) -> list[Column]:
         """Returns the columns of all runs, those of a restart as they were."""
-        stored = self.run.load_restart()
-        tensors, meta = stored if stored is not None else ({}, {"driven": 0, "step": 0, "steps": []})
-        for driven, n_steps in enumerate(meta["steps"]):
-            records, spectra = (tensors[f"columns.{driven}.{name}"] for name in ("records", "spectra"))
-            self.columns.append(Column(records=records, spectra=spectra, n_steps=n_steps))
-        for driven in range(len(self.columns), len(self.model.ports)):
+        stored, order = self.run.load_restart(), self.case.driven
+        tensors, meta = stored if stored is not None else ({}, {"driven": order[0], "step": 0, "steps": []})
+        for index, n_steps in enumerate(meta["steps"]):
+            records, spectra = (tensors[f"columns.{index}.{name}"] for name in ("records", "spectra"))
+            self.columns.append(Column(driven=order[index], records=records, spectra=spectra, n_steps=n_steps))
+        for driven in order[len(self.columns) :]:
             again = (tensors, meta["step"]) if driven == meta["driven"] and stored is not None else None
             self.columns.append(self.one(driven, again))
         return self.columns
@@ -110,7 +136,7 @@ class _Runner:
         model, run, limits = self.model, self.run, self.case.time
         step = model.step(driven)
         if len(model.ports) > 1:
-            run.log(f"port {driven + 1} of {len(model.ports)} driven")
+            run.log(f"port {driven + 1} of {len(model.ports)} ('{self.case.port_names[driven]}') driven")
         fields, done = step.start(limits.n_steps), 0
         if again is not None:
             own = {name.removeprefix("fields."): part for name, part in again[0].items() if name.startswith("fields.")}
@@ -118,7 +144,7 @@ class _Runner:
             run.log(f"continuing at step {done}")
         saved, clock = time.monotonic(), _Clock(model.grid.n_cells)
         with run.progress(limits.n_steps, "FDTD", done=done) as progress:
-            for now, count in march(model, step, fields, done, limits):
+            for now, count in model.march(driven, fields, limits, done):
                 rate = clock.rate(count - done)
                 progress.advance(count - done, **{"Mcells/s": rate or 0.0, "port dB": model.level(now.records, count)})
                 fields, done = now, count
@@ -128,7 +154,14 @@ class _Runner:
                 if run.stop_requested:
                     run.stop()
         self.save(fields, driven, done)
-        return Column(records=fields.records, spectra=fields.spectra, n_steps=done, rate=clock.rate(0))
+        column, foretold = column_of(self.case, model, driven, fields, done)
+        if foretold is not None:
+            run.log(
+                f"the records of port {driven + 1}'s run, {done} steps, are continued to {column.records.shape[1]} by "
+                f"their free oscillations, which foretell their last third to {foretold:.2g} of the peak; fields and "
+                "far fields are those of the steps that were run"
+            )
+        return tree.replace(column, rate=clock.rate(0))
 
     def save(self, fields: Fields, driven: int, done: int) -> None:
         """Writes the fields and what the runs before this one gave."""

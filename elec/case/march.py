@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,25 +10,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from elec.case.model import Model, prepare
-from elec.case.tables import TimeTable
-from elec.fdtd.step import YeeStep
 from elec.fields import Fields
-from elec.ports import Scattering, scattering_of
-from mindsci.runs import chunks
-from mindsci.solvers import rollout
+from elec.ports import Scattering, rung_out, scattering_of, waves_of
+from elec.ports.scattering import BAND_EDGE
 from mindsci.tree import Tree
 
 if TYPE_CHECKING:
     from elec.case.antenna import AntennaCase
 
-CHUNK = 200
-"""Steps between two looks at progress, decay and Ctrl-C."""
-
 
 class Column(Tree):
     """What one run gave: a column of the scattering matrix."""
 
+    driven: int
+    """number of the port, from 0"""
     records: Float[Tensor, "rows samples"]
+    """of the steps that were run, or continued beyond them"""
     spectra: Float[Tensor, "2 f points"]
     n_steps: int
     rate: float | None = None
@@ -43,30 +40,29 @@ class Solution(Tree):
     scattering: Scattering
 
 
-def march(model: Model, step: YeeStep, fields: Fields, done: int, limits: TimeTable) -> Iterator[tuple[Fields, int]]:
-    """Yields the fields and the steps done, chunk by chunk, until the ports are quiet or the steps are used up.
+def column_of(case: AntennaCase, model: Model, driven: int, fields: Fields, done: int) -> tuple[Column, float | None]:
+    """Returns what a run of `done` steps gave, and how well its records could be foretold where they are continued.
 
-    Raises InputError where the fields grow without bound.
+    They are where the case asks for it and they still ring.
     """
-    for first, count in chunks(done, limits.n_steps, CHUNK):
-        if model.is_quiet(fields.records, first, limits.decay):
-            break
-        model.check_finite(fields.records[:, :first])
-        fields, _ = rollout(step, fields, n_steps=count, dt=model.dt, start=first)
-        yield fields, first + count
-    model.check_finite(fields.records)
+    records, foretold = fields.records[:, :done], None
+    if case.time.ring_out and model.level(records, done) > case.time.decay:
+        top = BAND_EDGE * case.frequencies.stop
+        records, foretold = rung_out(
+            model.ports, records.cpu().to(torch.float64), model.dt, frequency_max=top, decay=case.time.decay
+        )
+    return Column(driven=driven, records=records, spectra=fields.spectra, n_steps=done), foretold
 
 
 def solve(case: AntennaCase, device: torch.device | str = "cpu") -> Solution:
     """Returns what the runs of a case give, without a folder."""
     model = prepare(case, device)
     columns = []
-    for driven in range(len(model.ports)):
-        step, done = model.step(driven), 0
-        fields = step.start(case.time.n_steps)
-        for now, count in march(model, step, fields, 0, case.time):
+    for driven in case.driven:
+        fields, done = model.step(driven).start(case.time.n_steps), 0
+        for now, count in model.march(driven, fields, case.time):
             fields, done = now, count
-        columns.append(Column(records=fields.records, spectra=fields.spectra, n_steps=done))
+        columns.append(column_of(case, model, driven, fields, done)[0])
     return Solution(model=model, columns=tuple(columns), scattering=scattering(case, model, columns))
 
 
@@ -75,19 +71,12 @@ def scattering(case: AntennaCase, model: Model, columns: Sequence[Column]) -> Sc
     characteristic impedances, other guides against their wave impedances."""
     band = case.frequencies
     frequencies = torch.linspace(band.start, band.stop, band.points, dtype=torch.float64)
-    runs = []
-    for driven, column in enumerate(columns):
-        rows = model.rows(column.records[:, : column.n_steps].cpu())
-        found = [
-            port.waves(part, model.dt, frequencies, driven=index == driven)
-            for index, (port, part) in enumerate(zip(model.ports, rows, strict=True))
-        ]
-        a, b = zip(*found, strict=True)
-        runs.append((torch.stack(a, dim=1), torch.stack(b, dim=1)))
+    runs = [waves_of(model.ports, column.records.cpu(), model.dt, frequencies, column.driven) for column in columns]
     impedance = [table.reference(port, frequencies) for table, port in zip(case.ports, model.ports, strict=True)]
     return Scattering(
         frequencies=frequencies,
-        s=scattering_of(runs),
+        s=scattering_of(runs, [column.driven for column in columns]),
         impedance=torch.stack(impedance, dim=1).to(torch.complex128),
         beta=torch.stack([port.beta(frequencies) for port in model.ports], dim=1),
+        names=case.port_names,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,20 +11,23 @@ from torch import Tensor
 
 from elec.case.mesh import build_mesh
 from elec.case.ports import all_stations
+from elec.case.tables import TimeTable
 from elec.fdtd.absorber import absorbing_layers
 from elec.fdtd.conformal import cut_scene_media
 from elec.fdtd.media import Media, in_precision, scene_media
 from elec.fdtd.probes import Box, Monitors
 from elec.fdtd.step import YeeStep, engine_note, yee_step
 from elec.fdtd.walls import Walls
+from elec.fields import Fields
 from elec.geometry import Scene
 from elec.grid import AXES, Grid
 from elec.mesh import Mesh
 from elec.observables import Surface, centred_surface
+from elec.ports.ringing import level, march, rows_of
 from elec.preflight import (
     Finding,
     check_band,
-    check_lumped_port,
+    check_lumped_box,
     check_media,
     check_memory,
     check_resolution,
@@ -40,8 +43,6 @@ if TYPE_CHECKING:
 
 COMB = 40
 """Frequencies at which the plane's fields are summed when the case names none: the resonances are not known before."""
-QUIET = -400.0
-"""[dB] of ports without any signal."""
 
 
 class Model(Tree):
@@ -84,31 +85,17 @@ class Model(Tree):
 
     def rows(self, records: Tensor) -> list[Tensor]:
         """Returns the rows of the records [rows, samples] that belong to each port."""
-        return list(records.split([port.probes.weights.shape[0] for port in self.ports]))
+        return rows_of(self.ports, records)
 
     def level(self, records: Tensor, done: int) -> float:
-        """Returns how far what the ports record of late lies below its peak [dB], at the loudest kind of port.
+        """Returns how far what the ports record of late lies below its peak [dB], at the loudest kind of port."""
+        return level(self.ports, records, done, self.dt)
 
-        Lumped ports record volts, mode ports sums over their profiles: each kind is held against its own peak.
-        """
-        window = max(1, round(self.duration / self.dt))
-        kinds: dict[str, tuple[float, float]] = {}
-        for port, rows in zip(self.ports, self.rows(records), strict=True):
-            seen = rows[:, :done].abs()
-            late, peak = (float(part.max()) if part.numel() else 0.0 for part in (seen[:, -window:], seen))
-            before = kinds.get(type(port).__name__, (0.0, 0.0))
-            kinds[type(port).__name__] = (max(late, before[0]), max(peak, before[1]))
-        return max(20.0 * math.log10(late / peak) if late > 0 else QUIET for late, peak in kinds.values())
-
-    def is_quiet(self, records: Tensor, done: int, decay: float) -> bool:
-        """Whether the pulse is over and what the ports record is below `decay` [dB]."""
-        # Twice the pulse: its whole window must be past, or its silent beginning would count as quiet.
-        return done * self.dt > 2.0 * self.duration and self.level(records, done) < decay
-
-    def check_finite(self, records: Tensor) -> None:
-        if not bool(records.isfinite().all()):
-            step = int(records.isfinite().all(0).logical_not().nonzero()[0])
-            raise InputError(f"the fields grew without bound at step {step}; use a smaller time.courant")
+    def march(self, driven: int, fields: Fields, limits: TimeTable, done: int = 0) -> Iterator[tuple[Fields, int]]:
+        """Yields the fields and the steps done, piece by piece, until the ports are quiet or the steps are used up."""
+        return march(
+            self.step(driven), self.ports, fields, dt=self.dt, n_steps=limits.n_steps, decay=limits.decay, done=done
+        )
 
 
 def prepare(case: AntennaCase, device: torch.device | str = "cpu") -> Model:
@@ -125,7 +112,7 @@ def assemble(case: AntennaCase, device: torch.device | str = "cpu") -> tuple[Mod
     scene = case.geometry.scene(case.materials)
     frequency_max = case.excitation.frequency_max
     layers = case.boundaries.layers(case.grid.absorber_cells)
-    mesh = build_mesh(case.grid, scene, frequency_max, layers, all_stations(case.ports))
+    mesh = build_mesh(case.grid, scene, frequency_max, layers, all_stations([*case.ports, *case.elements]))
     grid, walls = mesh.grid, case.boundaries.walls()
     findings = [Finding(severity="note", text=line) for line in (*_notes(case, scene), mesh.report())]
     findings += [*check_resolution(scene, grid, frequency_max), *check_smallest(mesh)]
@@ -149,6 +136,7 @@ def assemble(case: AntennaCase, device: torch.device | str = "cpu") -> tuple[Mod
     cut = any(part.kind == "solid" and scene.material(part).is_metal for part in scene.parts)
     media = cut_scene_media(scene, grid, dt=dt, walls=walls) if cut else scene_media(scene, grid, walls=walls)
     findings += check_media(media)
+    media = _with_elements(case, mesh, media, walls, findings)
     placed, media = _placed(case, mesh, media, dt, walls, waveform, findings)
     findings += [
         Finding(severity="note", text=line)
@@ -188,6 +176,20 @@ def as_lines(findings: Sequence[Finding]) -> list[str]:
     return [f"{'' if one.severity == 'note' else one.severity + ': '}{one.text}" for one in findings]
 
 
+def _with_elements(case: AntennaCase, mesh: Mesh, media: Media, walls: Walls, findings: list[Finding]) -> Media:
+    """The media with the case's lumped elements; what is wrong with any is added to the findings."""
+    for number, table in enumerate(case.elements, start=1):
+        name = table.name or f"element {number}"
+        try:
+            element = table.build(mesh)
+            findings += check_lumped_box(name, element.box, mesh.grid, media.metal)
+            media = element.place(mesh.grid, media, walls=walls)
+            findings.append(Finding(severity="note", text=f"{name}: {table.note()}"))
+        except InputError as fault:
+            findings.append(error(f"{name}: {fault}"))
+    return media
+
+
 def _placed(
     case: AntennaCase, mesh: Mesh, media: Media, dt: float, walls: Walls, waveform: Any, findings: list[Finding]
 ) -> tuple[tuple[Any, ...] | None, Media]:
@@ -198,7 +200,7 @@ def _placed(
         try:
             port = table.build(mesh, waveform, case.excitation.amplitude, band)
             if table.kind == "lumped":
-                findings += check_lumped_port(number, port.port, mesh.grid, media.metal)
+                findings += check_lumped_box(f"port {number}", port.port.box, mesh.grid, media.metal)
             placed.append(port.place(mesh.grid, media, dt, walls=walls))
             media = placed[-1].media
             edges = sum(len(source.places) for source in placed[-1].sources)

@@ -69,12 +69,13 @@ def patterns(case: AntennaCase, model: Model, column: Column, driven: int) -> li
     incident, accepted = torch.zeros_like(radiated), torch.zeros_like(radiated)
     for number, (port, part) in enumerate(zip(model.ports, rows, strict=True)):
         a, b = port.waves(part, model.dt, frequencies, driven=number == driven)
-        accepted = accepted + a.abs() ** 2 - b.abs() ** 2
-        incident = incident + a.abs() ** 2 * float(number == driven)
+        copies = port.copies(model.grid, surface.walls)
+        accepted = accepted + copies * (a.abs() ** 2 - b.abs() ** 2)
+        incident = incident + copies * a.abs() ** 2 * float(number == driven)
     found = []
     for i, frequency in enumerate(wanted):
         peak = max(float(everywhere[i].max()), float(cuts[i].max()))
-        # A port that a mirror doubles feeds more than its own waves tell: no gain is better than one of 3 dB too much.
+        # What a run that is cut short leaves out of the ports' records is no gain.
         efficiency = float(radiated[i] / accepted[i])
         told = 0.0 < efficiency <= LARGEST_EFFICIENCY
         efficiency = efficiency if told else math.nan

@@ -9,7 +9,7 @@ from jaxtyping import Complex, Float
 from pydantic import Discriminator, Tag, model_validator
 from torch import Tensor
 
-from elec.fdtd import VoltagePort
+from elec.fdtd import Circuit, LumpedElement, VoltagePort
 from elec.grid import AXES, Grid, ThreeLengths
 from elec.mesh import Mesh, Station, whole_block
 from elec.ports import LumpedPort, ModePort, line_impedance
@@ -26,6 +26,8 @@ class LumpedPortTable(Table):
     """An entry of `[[ports]]`: a voltage source with an inner resistance, over a box of grid edges."""
 
     kind: Literal["lumped"] = "lumped"
+    name: str | None = None
+    """p1, p2, ... unless given"""
     start: ThreeLengths
     stop: ThreeLengths
     direction: Literal["x", "y", "z"]
@@ -33,10 +35,7 @@ class LumpedPortTable(Table):
 
     def stations(self) -> list[list[Station]]:
         """Returns the lines that the port calls for on each axis."""
-        return [
-            [Station(at=end, why="a port", rank=1) for end in sorted({self.start[axis], self.stop[axis]})]
-            for axis in range(3)
-        ]
+        return corner_stations(self.start, self.stop, "a port")
 
     def build(self, mesh: Mesh, waveform: Any, amplitude: float, band: tuple[float, float]) -> LumpedPort:
         """Returns the port on the lines of the mesh: where metal ends at a rim, the port does so too."""
@@ -68,6 +67,8 @@ class ModePortTable(Table):
     """
 
     kind: Literal["microstrip", "coaxial", "waveguide", "mode"]
+    name: str | None = None
+    """p1, p2, ... unless given"""
     start: ThreeLengths
     stop: ThreeLengths
     direction: Literal["+x", "-x", "+y", "-y", "+z", "-z"]
@@ -159,6 +160,57 @@ PortTable = Annotated[
 ]
 
 
-def all_stations(ports: Sequence[LumpedPortTable | ModePortTable]) -> list[list[Station]]:
-    """Returns what all ports ask of each axis."""
-    return [[station for port in ports for station in port.stations()[axis]] for axis in range(3)]
+class ElementTable(Table):
+    """An entry of `[[elements]]`: resistance, inductance and capacitance, or some of them, over a box of grid edges."""
+
+    name: str | None = None
+    """element 1, element 2, ... unless given"""
+    start: ThreeLengths
+    stop: ThreeLengths
+    direction: Literal["x", "y", "z"]
+    connection: Literal["series", "parallel"] = "series"
+    resistance: Quantity("ohm") | None = None  # type: ignore[valid-type]
+    inductance: Quantity("H") | None = None  # type: ignore[valid-type]
+    capacitance: Quantity("F") | None = None  # type: ignore[valid-type]
+
+    @model_validator(mode="after")
+    def _possible(self) -> ElementTable:
+        self.circuit()
+        return self
+
+    def circuit(self) -> Circuit:
+        """Returns what the element is made of."""
+        return Circuit(
+            resistance=self.resistance,
+            inductance=self.inductance,
+            capacitance=self.capacitance,
+            kind=self.connection,
+        )
+
+    def stations(self) -> list[list[Station]]:
+        """Returns the lines that the element calls for on each axis."""
+        return corner_stations(self.start, self.stop, "a lumped element")
+
+    def build(self, mesh: Mesh) -> LumpedElement:
+        """Returns the element on the lines of the mesh."""
+        return LumpedElement(
+            start=mesh.corner(self.start),
+            stop=mesh.corner(self.stop),
+            axis=AXES.index(self.direction),
+            circuit=self.circuit(),
+        )
+
+    def note(self) -> str:
+        given = (("ohm", self.resistance), ("H", self.inductance), ("F", self.capacitance))
+        parts = ", ".join(f"{value:g} {unit}" for unit, value in given if value is not None)
+        return f"{parts} in {self.connection} along {self.direction}"
+
+
+def corner_stations(start: Sequence[float], stop: Sequence[float], why: str) -> list[list[Station]]:
+    """Returns the lines through two corners of a box."""
+    return [[Station(at=end, why=why, rank=1) for end in sorted({start[axis], stop[axis]})] for axis in range(3)]
+
+
+def all_stations(tables: Sequence[LumpedPortTable | ModePortTable | ElementTable]) -> list[list[Station]]:
+    """Returns what all ports and elements ask of each axis."""
+    return [[station for table in tables for station in table.stations()[axis]] for axis in range(3)]

@@ -76,6 +76,8 @@ class TimeTable(Table):
     """most steps of a run"""
     decay: Decibels = "-60 dB"  # type: ignore[assignment]
     """a run ends once what the ports record has fallen this far below its peak"""
+    ring_out: bool = False
+    """continue records that still ring after n_steps to `decay`, by the free oscillations that they are made of"""
 
     @model_validator(mode="after")
     def _possible(self) -> TimeTable:

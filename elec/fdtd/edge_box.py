@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from elec.fdtd.media import BOX
+from elec.fdtd.sources import dual_areas
+from elec.fdtd.walls import Walls
 from elec.grid import AXES, Grid
 from mindsci.errors import InputError
 from mindsci.tree import Tree
+
+
+class BoxEdges(NamedTuple):
+    """The edges of a box: of a column, the shares of a layer add up to one, each counted with its images."""
+
+    places: Int[Tensor, "edges 4"]
+    shares: Float[Tensor, "edges"]
+    """part of the current of the whole that each carries in an even field"""
+    images: Float[Tensor, "edges"]
+    """how often each occurs in the whole"""
+    lengths: Float[Tensor, "edges"]
+    """[m]"""
+
+    @property
+    def volts(self) -> Float[Tensor, "edges"]:
+        """What the voltage over the box takes of the field of each edge [m]."""
+        return self.shares * self.images * self.lengths
+
+    def scale(self, grid: Grid) -> Float[Tensor, "edges"]:
+        """Returns admittivity over admittance of the whole [1/m]."""
+        return self.shares * self.volts.sum() / dual_areas(grid, int(self.places[0, 0]), self.places[:, 1:])
 
 
 class EdgeBox(Tree):
@@ -66,30 +91,53 @@ class EdgeBox(Tree):
                 f"{cell * 1e3:.4g} mm; use cells of at most {extent * 1e3:.4g} mm there"
             )
 
-    def edges(self, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the edges of the box, the share of each one's column, and their lengths [m]."""
+    def edges(self, grid: Grid, walls: Walls = BOX) -> BoxEdges:
+        """Returns the edges of the box with what each is of it.
+
+        A box that reaches to a magnetic wall is half of one that goes on beyond it, whose images count too.
+        """
         low, high = self.nodes(grid)
         places = [range(low[axis], high[axis] + (axis != self.axis)) for axis in range(3)]
         nodes = torch.tensor(list(itertools.product(*places)))
-        shares = torch.ones(len(nodes), dtype=torch.float64)
+        shares, images = torch.ones(2, len(nodes), dtype=torch.float64)
         for axis in range(3):
             if axis != self.axis:
                 width = _inner_widths(grid.nodes(axis).to(torch.float64).cpu()[low[axis] : high[axis] + 1])
-                shares = shares * (width / width.sum())[nodes[:, axis] - low[axis]]
+                count = torch.ones_like(width)
+                if low[axis] == 0 and high[axis] > 0 and walls.sides(axis)[0] == "pmc":
+                    width[0] *= 2.0  # half of its width lies beyond the wall
+                    count[1:] = 2.0
+                place = nodes[:, axis] - low[axis]
+                shares, images = shares * (width / (width * count).sum())[place], images * count[place]
         lengths = grid.spacing(self.axis).to(torch.float64).cpu()[nodes[:, self.axis]]
         component = torch.full((len(nodes), 1), self.axis)
-        return torch.cat([component, nodes], dim=1), shares, lengths
+        return BoxEdges(torch.cat([component, nodes], dim=1), shares, images, lengths)
 
-    def open_edges(self, grid: Grid, metal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def open_edges(self, grid: Grid, metal: Tensor, walls: Walls = BOX) -> BoxEdges:
         """Returns `edges`; InputError where metal shorts some of them."""
-        edges, shares, lengths = self.edges(grid)
-        shorted = metal.cpu()[tuple(edges.unbind(1))]
+        found = self.edges(grid, walls)
+        shorted = metal.cpu()[tuple(found.places.unbind(1))]
         if bool(shorted.any()):
             raise InputError(
-                f"the {self.what} is shorted: {int(shorted.sum())} of its {len(edges)} edges lie in or on metal; "
+                f"the {self.what} is shorted: {int(shorted.sum())} of its {len(shorted)} edges lie in or on metal; "
                 "place it in the gap between the conductors"
             )
-        return edges, shares, lengths
+        return found
+
+    def copies(self, grid: Grid, mirrors: Mapping[str, str]) -> int:
+        """Returns how often the box occurs in the whole of which mirrors show a part.
+
+        mirrors: "pec" or "pmc" at some of "x low", "x high", ... A box that lies on a magnetic one, or reaches to it,
+        is its own image.
+        """
+        low, high = self.nodes(grid)
+        count = 1
+        for side, kind in mirrors.items():
+            axis = AXES.index(side[0])
+            at_wall = low[axis] == 0 if side.endswith("low") else high[axis] == grid.shape[axis]
+            if kind != "ground" and not (kind == "pmc" and at_wall):
+                count *= 2
+        return count
 
 
 def _inner_widths(nodes: Float[Tensor, "n"]) -> Float[Tensor, "n"]:

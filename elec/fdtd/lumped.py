@@ -21,9 +21,9 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from elec.fdtd.edge_box import EdgeBox
-from elec.fdtd.media import Media
+from elec.fdtd.media import BOX, Media
 from elec.fdtd.poles import Poles, join_poles
-from elec.fdtd.sources import dual_areas
+from elec.fdtd.walls import Walls
 from elec.grid import Grid
 from elec.materials.dispersion import off_critical
 from elec.numbers import Real, plain_real
@@ -140,12 +140,17 @@ class LumpedElement(Tree):
     axis: int
     circuit: Circuit
 
-    def place(self, grid: Grid, media: Media) -> Media:
-        """Returns the media with the element. Raises InputError off the grid's lines and where metal shorts it."""
-        box = EdgeBox(start=self.start, stop=self.stop, axis=self.axis, what="lumped element")
-        edges, shares, lengths = box.open_edges(grid, media.metal)
-        areas = dual_areas(grid, self.axis, edges[:, 1:])
-        return self.circuit.on_edges(media, edges, shares * (shares * lengths).sum() / areas)
+    @property
+    def box(self) -> EdgeBox:
+        return EdgeBox(start=self.start, stop=self.stop, axis=self.axis, what="lumped element")
+
+    def place(self, grid: Grid, media: Media, *, walls: Walls = BOX) -> Media:
+        """Returns the media with the element, which may reach to a magnetic wall: then it is the whole one's half.
+
+        Raises InputError off the grid's lines and where metal shorts it.
+        """
+        found = self.box.open_edges(grid, media.metal, walls)
+        return self.circuit.on_edges(media, found.places, found.scale(grid))
 
 
 def _double(value: Any) -> Tensor:

@@ -36,14 +36,18 @@ from torch import Tensor
 
 from elec.fdtd.edge_box import EdgeBox
 from elec.fdtd.lumped import Circuit
-from elec.fdtd.media import Media
+from elec.fdtd.media import BOX, Media
 from elec.fdtd.probes import Probes
 from elec.fdtd.sources import Source, dual_areas
+from elec.fdtd.walls import Walls
 from elec.fdtd.waveforms import Samples
 from elec.grid import Grid
 from elec.numbers import Real, plain_real
 from mindsci.errors import InputError
 from mindsci.tree import Tree
+
+PIECE = 16384
+"""Samples of a record whose Fourier integral is summed up at once."""
 
 
 class VoltagePort(Tree):
@@ -88,27 +92,23 @@ class VoltagePort(Tree):
         return self.box.nodes(grid)
 
     def place(
-        self, grid: Grid, media: Media, *, dt: float | None = None, n_steps: int | None = None
+        self, grid: Grid, media: Media, *, dt: float | None = None, n_steps: int | None = None, walls: Walls = BOX
     ) -> tuple[Media, Source, Probes]:
         """Returns the media with the port's impedance, its source, and the probe of its voltage [V].
 
-        A port with an inductor or a capacitor needs the time step [s] and the steps of the run. Raises InputError where
-        metal shorts the port.
+        A port that lies on a magnetic wall, or reaches to it, is the whole model's: its voltage and current are those
+        of the whole. A port with an inductor or a capacitor needs the time step [s] and the steps of the run. Raises
+        InputError where metal shorts the port.
         """
-        edges, shares, lengths = self.box.open_edges(grid, media.metal)
-        areas = dual_areas(grid, self.axis, edges[:, 1:])
-        media = self.circuit.on_edges(media, edges, shares * lengths.new_tensor(self._length(shares, lengths)) / areas)
+        found = self.box.open_edges(grid, media.metal, walls)
+        edges, areas = found.places, dual_areas(grid, self.axis, found.places[:, 1:])
+        media = self.circuit.on_edges(media, edges, found.scale(grid))
         if self._resistive:
             signal, scale = self.waveform, self.amplitude / self.resistance
         else:
             signal, scale = self._filtered(dt, n_steps), 1.0
-        source = Source(places=edges, amplitude=-shares / areas * scale, waveform=signal)
-        return media, source, Probes(edges=edges, weights=(shares * lengths)[None])
-
-    @staticmethod
-    def _length(shares: Tensor, lengths: Tensor) -> float:
-        """The length of one column: the shares of each layer add up to one."""
-        return float((shares * lengths).sum())
+        source = Source(places=edges, amplitude=-found.shares / areas * scale, waveform=signal)
+        return media, source, Probes(edges=edges, weights=found.volts[None])
 
     @property
     def _resistive(self) -> bool:
@@ -153,7 +153,11 @@ class VoltagePort(Tree):
 
 def spectrum(signal: Float[Tensor, "samples"], dt: float, frequencies: Float[Tensor, "f"]) -> Complex[Tensor, "f"]:
     """Returns the Fourier integral dt sum x exp(-2 pi i f t) of samples at (n + 1/2) dt."""
-    t = (torch.arange(signal.numel(), dtype=torch.float64) + 0.5) * dt
-    angle = 2.0 * math.pi * frequencies.to(torch.float64)[:, None] * t
-    signal = signal.to(torch.float64)
-    return dt * torch.complex(angle.cos() @ signal, -(angle.sin() @ signal))
+    total = torch.zeros(len(frequencies), dtype=torch.complex128)
+    omega = 2.0 * math.pi * frequencies.to(torch.float64)[:, None]
+    # In pieces: all angles of a long record at once would fill the memory.
+    for first in range(0, signal.numel(), PIECE):
+        part = signal[first : first + PIECE].to(torch.float64)
+        angle = omega * ((torch.arange(first, first + part.numel(), dtype=torch.float64) + 0.5) * dt)
+        total = total + torch.complex(angle.cos() @ part, -(angle.sin() @ part))
+    return dt * total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from elec.fdtd.walls import Walls
 from elec.fields import Fields
 from elec.grid import Grid
 from mindsci.errors import InputError
+from mindsci.runs import chunks
 from mindsci.solvers import rollout
 from mindsci.units import VACUUM_PERMEABILITY, VACUUM_PERMITTIVITY
 
@@ -61,6 +62,31 @@ def record_level(fields: Fields, first: int, last: int) -> float:
     return float((records[:, first:last].abs().amax(dim=1) / peak).max()) ** 2
 
 
+def pieces(
+    step: Any,
+    fields: Fields,
+    *,
+    dt: float,
+    n_steps: int,
+    quiet: Callable[[Fields, int, int], bool],
+    every: int,
+    done: int = 0,
+) -> Iterator[tuple[Fields, int]]:
+    """Yields the fields and the steps done, every so many steps, until n_steps are done or nothing is left.
+
+    That is what quiet(fields, first, last) says of the last piece. A run that was stopped goes on from `done` with the
+    same pieces.
+    """
+    if done and quiet(fields, max(0, done - every), done):
+        return
+    for first, count in chunks(done, n_steps, every):
+        fields, _ = rollout(step, fields, n_steps=count, dt=dt, start=first)
+        yield fields, first + count
+        if quiet(fields, first, first + count):
+            logger.info("quiet after %d of %d steps", first + count, n_steps)
+            return
+
+
 def run_until_decayed(
     step: Any,
     fields: Fields,
@@ -79,15 +105,15 @@ def run_until_decayed(
     """
     if decay <= 0 or n_steps < 1:
         raise InputError(f"decay = {decay:g} dB and n_steps = {n_steps} must be positive")
-    piece = max(1, math.ceil(n_steps / 50)) if every is None else every
     highest, done = 0.0, 0
-    while done < n_steps:
-        count = min(piece, n_steps - done)
-        fields, _ = rollout(step, fields, n_steps=count, dt=dt, start=done)
-        done += count
-        level = measure(fields, done - count, done)
+
+    def quiet(now: Fields, first: int, last: int) -> bool:
+        nonlocal highest
+        level = measure(now, first, last)
         highest = max(highest, level)
-        if done >= not_before and highest > 0.0 and level <= highest * 10.0 ** (-decay / 10.0):
-            logger.info("decayed by %g dB after %d of %d steps", decay, done, n_steps)
-            break
+        return last >= not_before and highest > 0.0 and level <= highest * 10.0 ** (-decay / 10.0)
+
+    piece = max(1, math.ceil(n_steps / 50)) if every is None else every
+    for now, last in pieces(step, fields, dt=dt, n_steps=n_steps, quiet=quiet, every=piece):
+        fields, done = now, last
     return fields, done

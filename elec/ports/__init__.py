@@ -12,7 +12,8 @@ from elec.ports.lines import (
     voltage,
 )
 from elec.ports.modes import Mode, Section, cross_section, flux, guide_modes
-from elec.ports.scattering import LumpedPort, Scattering, scattering_matrix, scattering_of
+from elec.ports.ringing import march, rung_out
+from elec.ports.scattering import LumpedPort, Scattering, scattering_matrix, scattering_of, waves_of
 from elec.ports.waveguide import ModePort, PlacedModePort
 
 __all__ = [
@@ -30,13 +31,16 @@ __all__ = [
     "flux",
     "guide_modes",
     "line_impedance",
+    "march",
     "measured_beta",
     "measured_impedance",
     "mode_family",
     "plot_mode",
     "plot_scattering",
+    "rung_out",
     "scattering_matrix",
     "scattering_of",
     "smith_chart",
     "voltage",
+    "waves_of",
 ]

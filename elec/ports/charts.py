@@ -14,14 +14,18 @@ AXIS_NAMES = "xyz"
 
 
 def smith_chart(path: Path, scattering: Scattering, *, title: str = "") -> None:
-    """Draws the reflection of each port in the Smith chart."""
+    """Draws the reflection of each driven port in the Smith chart."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.0, 6.0), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    made = scattering.network(title or "device")
-    for port in range(scattering.s.shape[-1]):
-        made.plot_s_smith(m=port, n=port, ax=axes, label=f"S{port + 1}{port + 1}", draw_labels=True)
+    import skrf
+
+    band = skrf.Frequency.from_f(scattering.frequencies.cpu().numpy(), unit="Hz")
+    for port in scattering.known:
+        own = scattering.s.detach().cpu().numpy()[:, port, port]
+        made = skrf.Network(frequency=band, s=own[:, None, None], z0=50.0, name=title or "device")
+        made.plot_s_smith(ax=axes, label=f"S{port + 1}{port + 1}", draw_labels=True)
     axes.set_title(title)
     axes.legend(loc="lower right")
     figure.savefig(path, format="png")
@@ -36,7 +40,7 @@ def plot_scattering(path: Path, scattering: Scattering, *, floor: float = -80.0)
     frequencies = scattering.frequencies.cpu().numpy() / 1e9
     values = scattering.s.detach().cpu().numpy()
     for to in range(values.shape[1]):
-        for driven in range(values.shape[2]):
+        for driven in scattering.known:
             axes.plot(frequencies, decibels(values[:, to, driven]), label=f"S{to + 1}{driven + 1}")
     axes.set_xlabel("frequency [GHz]")
     axes.set_ylabel("|S| [dB]")

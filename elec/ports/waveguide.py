@@ -18,6 +18,7 @@ so that |a|^2 - |b|^2 is the power [W] that the scheme carries through the plane
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -156,6 +157,10 @@ class PlacedModePort(Tree):
     def impedance(self, frequencies: Float[Tensor, "f"]) -> Complex[Tensor, "f"]:
         """Returns the wave impedance [ohm], the reference of the port's waves."""
         return self.family.wave_impedance(frequencies)
+
+    def copies(self, grid: Grid, mirrors: Mapping[str, str]) -> int:
+        """Returns how often the port's power counts in the whole: a mirror cuts the guide's section, or doubles it."""
+        return 2 ** sum(kind != "ground" for kind in mirrors.values())
 
     def beta(self, frequencies: Float[Tensor, "f"]) -> Complex[Tensor, "f"]:
         """Returns the propagation constant [rad/m]."""

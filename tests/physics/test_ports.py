@@ -180,7 +180,7 @@ def test_runs_that_do_not_drive_every_port_are_refused() -> None:
     a = torch.ones(1, 2, dtype=torch.complex128)
     with pytest.raises(InputError, match="a port is not driven"):
         scattering_of([(a, a), (a, a)])
-    with pytest.raises(InputError, match="drive each port once"):
+    with pytest.raises(InputError, match="drive each of them once"):
         scattering_of([(a, a)])
 
 
