@@ -230,9 +230,13 @@ def check_band(name: str, frequency: float, start: float, stop: float) -> list[F
     ]
 
 
-def check_memory(grid: Grid, other_bytes: int = 0) -> list[Finding]:
-    """Returns an error where the run would not fit into the memory that is free."""
-    needed, free = grid.n_cells * BYTES_PER_CELL + other_bytes, free_memory()
+def check_memory(
+    grid: Grid, other_bytes: int = 0, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> list[Finding]:
+    """Returns an error where the run would not fit into the memory that is free on its device."""
+    # BYTES_PER_CELL are those of single precision.
+    needed = grid.n_cells * BYTES_PER_CELL * dtype.itemsize // 4 + other_bytes
+    free = free_memory() if torch.device(device).type == "cpu" else torch.cuda.mem_get_info(device)[0]
     if free is None or needed <= free:
         return []
     return [

@@ -49,7 +49,7 @@ def run(
     loaded = config.load_case(case, settings)
     if dry_run:
         print(config.to_toml(loaded), end="")
-        report = [line for finding in loaded.preflight(out) for line in finding.splitlines()]
+        report = [line for finding in loaded.preflight(out, checked_device(device)) for line in finding.splitlines()]
         print("".join(f"# {line}\n" for line in report), end="")  # comments: what is printed loads as a case
         faults = [line for line in report if line.startswith("error: ")]
         if faults:

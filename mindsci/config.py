@@ -40,10 +40,10 @@ class Case(Table):
         """Does the work of the case in the run's folder."""
         raise NotImplementedError(f"{type(self).__name__} has no run method")
 
-    def preflight(self, folder: Path | None = None) -> list[str]:
+    def preflight(self, folder: Path | None = None, device: str = "cpu") -> list[str]:
         """Returns what `--dry-run` tells beyond the case itself: sizes, cost, faults ("error: ...", each with its fix).
 
-        folder: where pictures may be left, where one was named.
+        folder: where pictures may be left, where one was named. device: that of the run.
         """
         return []
 

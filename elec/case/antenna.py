@@ -81,7 +81,7 @@ class AntennaCase(Case):
         names = self.port_names
         return tuple(range(len(names))) if self.drive is None else tuple(sorted({names.index(n) for n in self.drive}))
 
-    def preflight(self, folder: Path | None = None) -> list[str]:
+    def preflight(self, folder: Path | None = None, device: str = "cpu") -> list[str]:
         """Returns what is known before the run, one finding a line; the mesh is drawn into the folder, if any.
 
         Raises InputError, after the lines are complete, for what cannot work: `mindsci run --dry-run` shows both.
@@ -91,9 +91,9 @@ class AntennaCase(Case):
         from elec.pictures import plot_mesh
         from elec.preflight import cost, measured_rate
 
-        model, findings = assemble(self)
+        model, findings = assemble(self, device)
         if model is not None:
-            rate = measured_rate(self.engine, getattr(torch, self.precision), "cpu")
+            rate = measured_rate(self.engine, getattr(torch, self.precision), device)
             findings.append(cost(model.grid, self.time.n_steps, len(self.driven), rate))
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)

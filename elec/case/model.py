@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -119,18 +119,24 @@ def assemble(case: AntennaCase, device: torch.device | str = "cpu") -> tuple[Mod
     for name, table in case.materials.items():
         if (stated := getattr(table, "loss_tangent_frequency", None)) is not None:
             findings += check_band(name, stated, case.frequencies.start, case.frequencies.stop)
-    dt = time_step(grid, step=case.time.step, courant=case.time.courant)
+    # What is wrong with one thing hides nothing of the others: something usual stands in for it.
+    dt = _tried(findings, lambda: time_step(grid, step=case.time.step, courant=case.time.courant))
+    dt = 0.9 * grid.courant_limit() if dt is None else dt
     waveform = case.excitation.waveform()
     if case.time.n_steps * dt < waveform.duration:
-        raise InputError(
-            f"time.n_steps = {case.time.n_steps} steps of {dt:.4g} s are shorter than the pulse, "
-            f"{waveform.duration:.4g} s; give at least {math.ceil(10 * waveform.duration / dt)} steps"
+        findings.append(
+            error(
+                f"time.n_steps = {case.time.n_steps} steps of {dt:.4g} s are shorter than the pulse, "
+                f"{waveform.duration:.4g} s; give at least {math.ceil(10 * waveform.duration / dt)} steps"
+            )
         )
-    plane = _plane(case, scene, grid)
-    surface = _surface(case, grid)
+    plane = _tried(findings, lambda: _plane(case, scene, grid)) or (2, grid.inner(2).start)
+    surface = _tried(findings, lambda: _surface(case, grid))
     monitors = _monitors(case, grid, plane, dt, surface)
     # Fourier sums are pairs of numbers in single precision, 8 bytes.
-    if faults := check_memory(grid, 8 * monitors.n_points * monitors.n_frequencies):
+    if faults := check_memory(
+        grid, 8 * monitors.n_points * monitors.n_frequencies, dtype=getattr(torch, case.precision), device=device
+    ):
         return None, [*findings, *faults]
     # Sheets lie on lines: only metal with a volume cuts cells.
     cut = any(part.kind == "solid" and scene.material(part).is_metal for part in scene.parts)
@@ -169,6 +175,15 @@ def assemble(case: AntennaCase, device: torch.device | str = "cpu") -> tuple[Mod
     except InputError as fault:
         findings.append(error(str(fault)))
     return tree.replace(model, notes=tuple(as_lines(findings))), findings
+
+
+def _tried(findings: list[Finding], made: Callable[[], Any]) -> Any:
+    """What is made, or None where it cannot be, and then the reason among the findings."""
+    try:
+        return made()
+    except InputError as fault:
+        findings.append(error(str(fault)))
+        return None
 
 
 def as_lines(findings: Sequence[Finding]) -> list[str]:

@@ -74,6 +74,21 @@ def test_a_run_that_would_not_fit_is_an_error(monkeypatch):
     assert "GiB are free; use fewer cells" in check_memory(model.grid)[0].text
 
 
+def test_one_fault_hides_none_of_the_others():
+    text = said("error", "time.n_steps=10", "fields.at=70 mm", 'time.step="1 ns"', LUMPED.replace("0.254", "0.127"))
+    for words in ("shorter than the pulse", "choose a plane", "above the Courant limit", "port 1"):
+        assert words in text, text
+
+
+def test_double_precision_needs_twice_the_memory(monkeypatch):
+    import torch
+
+    model, _ = assemble(load_case(NOTCH, [*SMALL, LUMPED]))
+    monkeypatch.setattr(preflight, "free_memory", lambda: model.grid.n_cells * 100)
+    assert not check_memory(model.grid)
+    assert check_memory(model.grid, dtype=torch.float64)
+
+
 def test_the_dry_run_prints_a_case_and_its_report(capsys):
     from mindsci import cli
 
