@@ -17,10 +17,15 @@ from elec.fdtd import (
     absorbing_layers,
     dipole,
     point_probe,
+    scene_media,
     uniform_media,
     yee_step,
 )
+from elec.geometry import Scene, sphere
+from elec.geometry.scene import Body
 from elec.grid import Grid
+from elec.materials import Material
+from mindsci import tree
 
 LAYERS = ((4, 3), (3, 4), (5, 2))
 PULSE = GaussianDerivative(frequency_max=40e9)
@@ -127,6 +132,35 @@ def everything(
         sources=[source, *driven] if lossy else driven,
         probes=[probe, point_probe(0, (12, 5, 9)), point_probe(4, (7, 9, 11))],
         monitors=Monitors(boxes=boxes, frequencies=(5e9, 9e9), every=3),
+        engine=engine,
+    )
+    return grid, step
+
+
+def slanted(
+    *,
+    engine: str = "reference",
+    dtype: torch.dtype = torch.float64,
+    walls: Walls = BOX,
+    amplitude: Tensor | None = None,
+) -> tuple[Grid, YeeStep]:
+    """A ball across the low walls of an uneven grid, whose edges act on one another, with layers around."""
+    grid = uneven_grid((15, 14, 16))
+    glass = Material(name="glass", relative_permittivity=6.0)
+    ball = Body(name="ball", solid=sphere((6.1e-3, 5.2e-3, 7.3e-3), 6.4e-3), material="glass")
+    media = scene_media(Scene(parts=(ball,), materials={"glass": glass}), grid, walls=walls, dtype=dtype)
+    layers = tuple((0, 0 if walls.periodic(axis) else 3) for axis in range(3))
+    source = dipole(grid, 1, (7, 6, 8), PULSE)
+    if amplitude is not None:
+        source = tree.replace(source, amplitude=amplitude)
+    step = yee_step(
+        grid,
+        media,
+        absorber=absorbing_layers(grid, layers),
+        walls=walls,
+        sources=[source],
+        probes=[point_probe(0, (9, 5, 9)), point_probe(4, (7, 9, 8))],
+        monitors=Monitors(boxes=(Box(low=(2, 2, 2), high=(9, 9, 5)),), frequencies=(5e9, 9e9), every=3),
         engine=engine,
     )
     return grid, step

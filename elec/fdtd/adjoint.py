@@ -36,6 +36,12 @@ def cannot(step: YeeStep, fields: Fields) -> str | None:
     if step.engine == "reference":
         return "the reference flows are differentiated by themselves"
     media = step.ampere.media
+    filled = [media.permittivity, media.conductivity, media.permeability, *tree.parameters(media.poles)]
+    if media.coupling is not None and any(one.requires_grad for one in (*filled, media.coupling.capacity)):
+        return (
+            "it gives no gradients of media in which edges at slanted interfaces act on one another "
+            "(make them with cross_terms=False, first order there, to have them)"
+        )
     covered = [media.permittivity, media.conductivity, media.permeability, step.faraday.permeability]
     if media.poles is not None:
         covered += [getattr(media.poles, name) for name in POLES]

@@ -122,6 +122,16 @@ class Terms(NamedTuple):
     force: np.ndarray
 
 
+class Pairs(NamedTuple):
+    """`elec.fdtd.coupling.Coupling` for a kernel: edges, of each its pairs, and room for the changes of one step."""
+
+    edges: np.ndarray
+    start: np.ndarray
+    column: np.ndarray
+    weight: np.ndarray
+    change: np.ndarray
+
+
 class Edges(NamedTuple):
     """Places sorted by plane: those of plane i are place[start[i]:start[i + 1]], rows of (component, j, k, column)."""
 
@@ -227,6 +237,24 @@ def pole_terms(
 
     keep, after, before, share = (part.detach().cpu().numpy() for part in poles.recursion(dt))
     return Terms(sorted_.start, sorted_.place, parts(keep), parts(after), parts(before), parts(-own * share)), order
+
+
+def edge_pairs(step: YeeStep, dt: float, dtype: Any, turn: Turn = UNTURNED) -> Pairs | None:
+    """The edges that act on one another, with what a change of one adds to the other; None without any."""
+    coupling = step.ampere.media.coupling
+    if coupling is None:
+        return None
+    with torch.no_grad():
+        _, drive = step.ampere.coefficients(dt)
+        weight = coupling.weights(drive.to(torch.float64), dt)
+    component, *index = coupling.edges.cpu().numpy().T
+    return Pairs(
+        edges=np.ascontiguousarray(np.stack([component, *turn.axes(index)], axis=1), dtype=np.int32),
+        start=np.searchsorted(coupling.rows.cpu().numpy(), np.arange(len(component) + 1)).astype(np.int32),
+        column=coupling.columns.cpu().numpy().astype(np.int32),
+        weight=weight.cpu().numpy().astype(dtype),
+        change=np.zeros(len(component), dtype=dtype),
+    )
 
 
 def _with_padding(spacing: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

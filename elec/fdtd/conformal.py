@@ -21,7 +21,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from elec.fdtd.balance import SHORTEST, balanced_media, faces_of, is_cut
-from elec.fdtd.media import BOX, Media, in_precision, outer_walls, padded, scene_magnetics, scene_poles
+from elec.fdtd.coupling import coupled_media
+from elec.fdtd.media import (
+    BOX,
+    Media,
+    in_precision,
+    outer_walls,
+    padded,
+    padded_cross,
+    scene_magnetics,
+    scene_poles,
+)
 from elec.fdtd.skin import with_sheets, with_skins
 from elec.fdtd.stability import largest_time_step, unstable_edges
 from elec.fdtd.walls import Walls
@@ -106,11 +116,18 @@ def _faces_beside(edges: Tensor) -> Tensor:
 
 
 def cut_scene_media(
-    scene: Any, grid: Grid, *, dt: float | None = None, walls: Walls = BOX, dtype: torch.dtype = torch.float64
+    scene: Any,
+    grid: Grid,
+    *,
+    dt: float | None = None,
+    walls: Walls = BOX,
+    dtype: torch.dtype = torch.float64,
+    cross_terms: bool = True,
 ) -> Media:
     """Returns the media of an `elec.geometry.Scene` whose metal solids cut cells; sheets lie on planes of the grid.
 
-    dt [s] as for `conformal_media`, which raises InputError where it cannot be made stable.
+    dt [s] as for `conformal_media`, which raises InputError where it cannot be made stable. cross_terms as for
+    `scene_media`.
     """
     nodes = [grid.nodes(axis).numel() for axis in range(3)]
     edges, cuts = scene.edge_materials(grid), scene.metal_cuts(grid)
@@ -122,7 +139,10 @@ def cut_scene_media(
         metal=padded(scene.sheet_edges(grid), nodes, value=True) | outside,
         poles=scene_poles(scene, grid),
     )
+    cross = padded_cross(edges.cross, nodes)
     edge_fraction = padded(cuts.edges, nodes, value=1.0)
     media = with_sheets(media, scene, grid)
     media = conformal_media(media, edge_fraction, padded(cuts.faces, nodes, value=1.0), grid, dt=dt, walls=walls)
+    if cross_terms:
+        media = coupled_media(media, cross, grid, walls=walls)
     return in_precision(with_skins(media, scene, grid, cuts), dtype)

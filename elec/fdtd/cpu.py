@@ -20,11 +20,13 @@ from elec.fdtd import cpu_history
 from elec.fdtd import cpu_kernels as kernels
 from elec.fdtd.arrays import (
     Boxes,
+    Pairs,
     Turn,
     around,
     best_turn,
     box_rows,
     coefficients,
+    edge_pairs,
     layers,
     pole_terms,
     probe_edges,
@@ -77,6 +79,7 @@ class NumbaEngine:
         self.probes = probe_edges(step, self.nodes[0], self.turn)
         self.weights = step.probe.probes.weights.cpu().to(torch.float64).numpy()
         self.boxes = box_rows(step, self.turn)
+        self.pairs = edge_pairs(step, dt, self.dtype, self.turn)
         self.pool = Pool()
 
     def advance(self, fields: Fields, first: int, n_steps: int, history: History | None = None) -> Fields:
@@ -95,8 +98,8 @@ class NumbaEngine:
             rests.append((state, self.coefficients, self.layers, self.around, own))
         planes = self.nodes[0] - 1
         borders = [planes * chunk // chunks for chunk in range(chunks + 1)]
-        if self.around.periodic[0]:
-            _run_periodic(n_steps, borders, rests)
+        if self.pairs is not None or self.around.periodic[0]:
+            _run_by_laws(n_steps, borders, rests, self.pairs)
         else:
             _run_threads(n_steps, depth, borders, rests)
         if self.around.periodic[2]:  # what stood for the cells before the first lies in padding that others see
@@ -220,9 +223,12 @@ def _run_threads(n_steps: int, depth: int, borders: list[int], rests: list[tuple
     _in_threads(work, chunks)
 
 
-def _run_periodic(n_steps: int, borders: list[int], rests: list[tuple[Any, ...]]) -> None:
-    """Advances by n_steps where the first plane follows the last: one law on all planes, then the other."""
-    state = rests[0][0]
+def _run_by_laws(n_steps: int, borders: list[int], rests: list[tuple[Any, ...]], pairs: Pairs | None) -> None:
+    """Advances by n_steps with one law on all planes, then the other.
+
+    For planes of which the first follows the last, and for edges that act on those of the planes beside them.
+    """
+    state, _, _, around, points = rests[0]
 
     def close(field: np.ndarray, components: tuple[int, ...]) -> None:
         for component in components:
@@ -233,9 +239,20 @@ def _run_periodic(n_steps: int, borders: list[int], rests: list[tuple[Any, ...]]
         for step in range(n_steps):
             kernels.magnetic_planes(planes, step, *rests[chunk])
             wait()
-            kernels.electric_planes(planes, step, *rests[chunk])
+            if pairs is None:
+                kernels.electric_planes(planes, step, *rests[chunk])
+            else:
+                if chunk == 0:
+                    kernels.hold_pairs(state, pairs)
+                wait()
+                kernels.electric_laws(planes, step, *rests[chunk])
+                wait()
+                if chunk == 0:
+                    kernels.couple_pairs(state, pairs)
+                wait()
+                kernels.electric_known(planes, step, state, around, points)
             wait()
-            if chunk == 0:
+            if chunk == 0 and around.periodic[0]:
                 close(state.magnetic, state.axes[:1])
                 close(state.electric, state.axes[1:])
             wait()

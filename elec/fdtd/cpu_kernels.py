@@ -240,3 +240,49 @@ def electric_planes(planes, step, state, coefficients, layers, around, points):
     """Ampère's law of one step on a stack of planes."""
     for i in range(planes[0], planes[1]):
         _electric(i, step, state, coefficients, layers, around, points)
+
+
+@njit(**OPTIONS)
+def hold_pairs(state, pairs):
+    """Keeps the field of before the step at edges that act on one another."""
+    for n in range(pairs.edges.shape[0]):
+        edge = pairs.edges[n]
+        pairs.change[n] = state.electric[edge[0], edge[1], edge[2], edge[3]]
+
+
+@njit(**OPTIONS)
+def couple_pairs(state, pairs):
+    """Lets the changes of edges act on those that they are coupled to."""
+    for n in range(pairs.edges.shape[0]):
+        edge = pairs.edges[n]
+        pairs.change[n] = state.electric[edge[0], edge[1], edge[2], edge[3]] - pairs.change[n]
+    for n in range(pairs.edges.shape[0]):
+        edge = pairs.edges[n]
+        for pair in range(pairs.start[n], pairs.start[n + 1]):
+            added = pairs.weight[pair] * pairs.change[pairs.column[pair]]
+            state.electric[edge[0], edge[1], edge[2], edge[3]] += added
+
+
+@njit(**OPTIONS)
+def electric_laws(planes, step, state, coefficients, layers, around, points):
+    """Ampère's law alone, where edges of other planes have yet to act on these."""
+    for i in range(planes[0], planes[1]):
+        _hold(i, state.electric, state.held, points.terms)
+        ampere_plane(i, state, coefficients, layers, around)
+        _excite(i, step, state.electric, points.electric_sources, state.electric_signals)
+        _polarize(i, state.electric, state.current, state.held, points.terms)
+
+
+@njit(**OPTIONS)
+def electric_known(planes, step, state, around, points):
+    """What is read from the electric field of a stack of planes after the step; no products, which are refused then."""
+    past = points.past
+    for i in range(planes[0], planes[1]):
+        _wrap(i, state.electric, (state.axes[0], state.axes[2]), (state.axes[0], state.axes[1]), around)
+        _sample(i, step, state, points.probes)
+        _accumulate(i, step, state, points.boxes)
+        if past.mode == 1 and within(i, past):
+            if past.electric_slots[step] >= 0:
+                copy_rows(i, past.electric[past.electric_slots[step]], state.electric, past)
+            if past.magnetic_slots[step] >= 0:
+                copy_rows(i, past.magnetic[past.magnetic_slots[step]], state.magnetic, past)

@@ -127,6 +127,8 @@ class Ampere(Tree):
                 curl = _add(curl, source, -source.values(step_index(t, dt), abs(dt)))
         curl = _resisted(curl, self.media.poles, fields.polarization, dt)
         electric = decay * fields.electric + drive * curl
+        if self.media.coupling is not None:
+            electric = self.media.coupling.coupled(fields.electric, electric, drive, dt)
         for source in self.sources:
             if source.kind == "field":  # the edge counts as metal, so that what the update leaves there is zero
                 # The field belongs to the end of the step towards which the flow moves.

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from elec.fdtd.coupling import Coupling, coupled_media
 from elec.fdtd.poles import Poles, join_poles
 from elec.fdtd.walls import Walls
 from elec.grid import Grid
@@ -50,6 +51,8 @@ class Media(Tree):
     """[ohm/m]; None where there is none"""
     magnetic_poles: Poles | None = None
     """on faces, with a jump in [H/m] and a drive in [ohm/(m s)]"""
+    coupling: Coupling | None = None
+    """the entries beside the diagonal of the permittivity at slanted interfaces"""
 
 
 def uniform_media(
@@ -158,8 +161,13 @@ def scene_magnetics(scene: Any, grid: Grid) -> dict[str, Tensor | None]:
     }
 
 
-def scene_media(scene: Any, grid: Grid, *, walls: Walls = BOX, dtype: torch.dtype = torch.float64) -> Media:
+def scene_media(
+    scene: Any, grid: Grid, *, walls: Walls = BOX, dtype: torch.dtype = torch.float64, cross_terms: bool = True
+) -> Media:
     """Returns the media of the parts of an `elec.geometry.Scene` on a grid; metal follows the grid's own edges.
+
+    cross_terms: whether edges at slanted interfaces act on one another (`elec.fdtd.coupling`): second order there.
+    Without them, first order, all gradients of media go through the fused adjoint.
 
     Raises InputError for solids that are conductors with a skin: their surface must be known better than that.
     """
@@ -169,6 +177,7 @@ def scene_media(scene: Any, grid: Grid, *, walls: Walls = BOX, dtype: torch.dtyp
         raise InputError("solids of good conductors need cut_scene_media, which knows the area of their surface")
     nodes = [grid.nodes(axis).numel() for axis in range(3)]
     edges = scene.edge_materials(grid)
+    cross = padded_cross(edges.cross, nodes)
     media = Media(
         permittivity=padded(edges.relative_permittivity, nodes, value=1.0),
         conductivity=padded(edges.conductivity, nodes, value=0.0),
@@ -177,7 +186,16 @@ def scene_media(scene: Any, grid: Grid, *, walls: Walls = BOX, dtype: torch.dtyp
         poles=scene_poles(scene, grid),
     )
     media = with_skins(with_sheets(media, scene, grid), scene, grid, None)
+    if cross_terms:
+        media = coupled_media(media, cross, grid, walls=walls)
     return in_precision(media, dtype)
+
+
+def padded_cross(
+    cross: tuple[Sequence[Tensor], Sequence[Tensor]], nodes: Sequence[int]
+) -> Float[Tensor, "3 2 nodes_x nodes_y nodes_z"]:
+    """Returns the cross terms of `elec.geometry.EdgeMaterials` as `coupled_media` takes them."""
+    return torch.stack([padded(entries, nodes, value=0.0) for entries in cross], dim=1)
 
 
 def in_precision(media: Media, dtype: torch.dtype) -> Media:

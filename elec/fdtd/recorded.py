@@ -35,6 +35,8 @@ def masks(step: YeeStep) -> tuple[Bool[Tensor, "3 x y z"], Bool[Tensor, "3 x y z
     edges = (layered | (media.conductivity != 0)) & ~media.metal
     if media.poles is not None:
         edges[media.poles.index()] = True
+    if media.coupling is not None and bool((edges | (media.conductivity != 0))[media.coupling.index()].any()):
+        edges[media.coupling.index()] = True  # with a recorded edge goes what it acts on
     for source in step.ampere.sources:
         if source.kind == "field":  # before the first step an edge need not have what the signal would give it
             edges[tuple(part.to(edges.device) for part in source.places.unbind(1))] = True

@@ -90,13 +90,16 @@ def unstable_edges(grid: Grid, media: Media, dt: float, *, walls: Walls = BOX) -
 
 
 def _lossless(media: Media) -> Media:
-    """The media in double precision, without a graph, loss or dispersion: what sets the time step."""
+    """The media in double precision, without a graph, loss or dispersion: what sets the time step.
+
+    Without coupling too, which has its own bound (`elec.fdtd.coupling`).
+    """
     changed = {
         "permittivity": media.permittivity.detach().to(torch.float64),
         "permeability": media.permeability.detach().to(torch.float64),
         "conductivity": torch.zeros((), dtype=torch.float64, device=media.metal.device).expand(media.metal.shape),
     }
-    return tree.replace(media, **changed, poles=None, magnetic_conductivity=None, magnetic_poles=None)
+    return tree.replace(media, **changed, poles=None, magnetic_conductivity=None, magnetic_poles=None, coupling=None)
 
 
 def _curl_curl(grid: Grid, media: Media, walls: Walls) -> Callable[[Tensor], Tensor]:

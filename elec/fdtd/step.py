@@ -236,7 +236,8 @@ def _hold_fields(media: Media, sources: Sequence[Source]) -> Media:
         if source.kind == "field":
             index = tuple(part.to(metal.device) for part in source.places.unbind(1))
             metal = metal.index_put(index, torch.ones((), dtype=torch.bool, device=metal.device))
-    return tree.replace(media, metal=metal)
+    coupling = media.coupling.without(metal) if media.coupling is not None else None
+    return tree.replace(media, metal=metal, coupling=coupling)
 
 
 def _check_places(media: Media, probes: Probes, monitors: Monitors) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from elec.fdtd import triton_kernels as kernels
-from elec.fdtd.arrays import UNTURNED, coefficients, layers, source_places, source_signals, source_weights
+from elec.fdtd.arrays import UNTURNED, coefficients, edge_pairs, layers, source_places, source_signals, source_weights
 from elec.fdtd.history import History, no_samples
 from elec.fdtd.poles import Recursion, both_parts, product, real_product
 from elec.fields import Fields
@@ -61,6 +61,7 @@ class TritonEngine:
         self.electric_sources = _Driven(self, step.ampere.sources, weights[0], device)
         self.magnetic_sources = _Driven(self, step.faraday.sources, weights[1], device)
         self.probe_places = self.flat(step.probe.probes.edges.cpu()).to(device)
+        self.pairs = _Coupled.of(self, step, device)
         self.poles = _Terms.of(self, step.ampere.media.poles, tables.rows_e, tables.drive, device)
         self.magnetic_poles = _Terms.of(self, step.faraday.poles, tables.rows_h, -tables.gain, device)
 
@@ -84,10 +85,11 @@ class TritonEngine:
             self._wrap(new.magnetic, normal=True)
             if past.mode == "correlate":
                 past.after("magnetic", new.magnetic, magnetic_slot)
-            held = self.poles.hold(electric)
+            held, uncoupled = self.poles.hold(electric), self.pairs.hold(electric)
             kernels.ampere_kernel[self.grid](*parts, *self.ampere, *self.sizes, *self.last, BLOCK=self.block)
             self.electric_sources.act(electric, driven[index])
             self.poles.act(electric, held, new.polarization)
+            self.pairs.act(electric, uncoupled)
             self._wrap(new.electric, normal=False)
             past.after("electric", new.electric, electric_slot)
             if past.mode == "record":
@@ -156,6 +158,32 @@ class _Terms(NamedTuple):
         after = field[self.places]
         gained = both_parts(step.after, after) + both_parts(step.before, before)
         current.copy_(product(step.keep, current) + gained)
+
+
+class _Coupled:
+    """Edges that act on one another at slanted interfaces."""
+
+    def __init__(self, places: Tensor, rows: Tensor, columns: Tensor, weights: Tensor) -> None:
+        self.places, self.rows, self.columns, self.weights = places, rows, columns, weights
+
+    @classmethod
+    def of(cls, engine: TritonEngine, step: YeeStep, device: torch.device) -> _Coupled:
+        pairs = edge_pairs(step, engine.dt, engine.tables.drive.dtype)
+        if pairs is None:
+            none = torch.zeros(0, dtype=torch.int64, device=device)
+            return cls(none, none, none, none)
+        rows = np.repeat(np.arange(len(pairs.edges)), np.diff(pairs.start))
+        places = engine.flat(torch.from_numpy(pairs.edges).to(torch.int64)).to(device)
+        column, weight = torch.from_numpy(pairs.column).to(torch.int64), torch.from_numpy(pairs.weight)
+        return cls(places, places[torch.from_numpy(rows).to(device)], column.to(device), weight.to(device))
+
+    def hold(self, electric: Tensor) -> Tensor:
+        return electric[self.places]
+
+    def act(self, electric: Tensor, before: Tensor) -> None:
+        if len(self.places):
+            change = electric[self.places] - before
+            electric.index_add_(0, self.rows, self.weights * change[self.columns])
 
 
 class _Driven:

@@ -20,7 +20,7 @@ from elec.geometry.subpixel import (
     effective_materials,
     fill,
     permeability_and_conductivity,
-    permittivity_and_conductivity,
+    permittivity_conductivity_and_cross_terms,
     response_of,
 )
 from elec.geometry.voxels import EdgeMasks, no_edges, sheet_edges, solid_edges
@@ -58,6 +58,8 @@ class EdgeMaterials(Tree):
     """[S/m]"""
     metal: EdgeMasks
     """true where the tangential field is held at zero"""
+    cross: tuple[Components, Components]
+    """entries (c, c + 1) and (c, c + 2) of the inverse effective permittivity (relative) at edges of component c"""
 
 
 class FaceMaterials(Tree):
@@ -215,14 +217,17 @@ class Scene(Tree):
     def edge_materials(self, grid: Grid, *, subsamples: int = 4) -> EdgeMaterials:
         """Returns permittivity and conductivity [S/m] of each electric edge, and whether it is metal (staircase).
 
-        Each is the diagonal of the effective tensor of the box around the edge, metal left out
-        (`elec.geometry.subpixel`): the mean over the box along interfaces, the mean of the inverse across them.
+        They are of the effective tensor of the box around the edge, metal left out (`elec.geometry.subpixel`): the
+        mean over the box along interfaces, the mean of the inverse across them.
         """
-        permittivity, conductivity = self._effective(
-            grid, permittivity_and_conductivity, on="edges", names=ELECTRIC, subsamples=subsamples
+        permittivity, conductivity, first, second = self._effective(
+            grid, permittivity_conductivity_and_cross_terms, on="edges", names=ELECTRIC, subsamples=subsamples
         )
         return EdgeMaterials(
-            relative_permittivity=permittivity, conductivity=conductivity, metal=self.metal_edges(grid)
+            relative_permittivity=permittivity,
+            conductivity=conductivity,
+            metal=self.metal_edges(grid),
+            cross=(first, second),
         )
 
     def face_materials(self, grid: Grid, *, subsamples: int = 4) -> FaceMaterials:

@@ -2,16 +2,18 @@
 
 Across an interface D is continuous along its normal n and E along its plane, so the fields of a box that holds several
 materials see the tensor with <1/epsilon>^-1 along n and <epsilon> across [Farjadpour2006], [Kottke2008]. On the Yee
-grid the component E_e sees its diagonal alone,
+grid the component E_e has the diagonal of its inverse as an ordinary coefficient [Mohammadi2005],
 
-    1/epsilon_e = n_e^2 <1/epsilon> + (1 - n_e^2) / <epsilon>,
+    1/epsilon_e = n_e^2 <1/epsilon> + (1 - n_e^2) / <epsilon>.
 
-which keeps the scheme local and symmetric and costs a coefficient, no order [Mohammadi2005].
+At flat interfaces along the grid that is all. At slanted and curved ones it is first order: the entries beside the
+diagonal, n_c n_e (<1/epsilon> - 1 / <epsilon>), couple neighbouring edges (`elec.fdtd.coupling`).
 
 Conductivity follows from the same formula for epsilon - j sigma / omega at first order in sigma / (omega epsilon):
 sigma_e = epsilon_e^2 (n_e^2 <sigma/epsilon^2> + (1 - n_e^2) <sigma> / <epsilon>^2). Along an interface that is exact
 for any loss; across one it is good while the displacement current is the larger. Permeability and magnetic
-conductivity are the duals, on the boxes of the faces.
+conductivity are the duals, on the boxes of the faces. Where there is loss, dispersion or contrast in permeability the
+diagonal stands alone.
 
 Volumes are taken on the eighths of the cells: the boxes of edges and faces all are made of eight of these. Metal counts
 in no mean: what lies beside it is what the open part of the box holds.
@@ -157,15 +159,22 @@ class Boxes(Tree):
         background = function(self.volumes.shares[-1][0])
         return torch.where(opened > 0, total / torch.where(opened > 0, opened, 1.0), background)
 
-    def normal_share(self, function: Callable[[Values], Real]) -> Tensor:
-        """n^2 along the component: the direction in which the mean of a property changes from each side to the other.
+    def normal_products(self, function: Callable[[Values], Real]) -> tuple[Tensor, Tensor, Tensor]:
+        """n_c times n_x, n_y and n_z, with c the component: n is the direction in which a property's mean changes.
 
         An axis along which the box itself does not change takes no part: its neighbours may, at the end of a solid.
         """
         total, opened = self.volumes.sum(function), self.volumes.open
-        squares = [self._change(total, opened, axis) ** 2 for axis in range(3)]
-        whole = squares[0] + squares[1] + squares[2]
-        return torch.where(whole > 0, squares[self.component] / torch.where(whole > 0, whole, 1.0), 0.0)
+        x, y, z = (self._change(total, opened, axis) for axis in range(3))
+        whole = x**2 + y**2 + z**2
+        own = (x, y, z)[self.component] / torch.where(whole > 0, whole, 1.0)
+        return own * x, own * y, own * z
+
+    def beside_metal(self) -> Tensor:
+        """Marks the boxes that hold any metal."""
+        x, y, z = (ends.diff() for ends in self.volumes.ends)
+        whole = self._pooled(x[:, None, None] * y[:, None] * z)
+        return self._pooled(self.volumes.open) < (1.0 - SAME) * whole
 
     def _change(self, total: Tensor, opened: Tensor, axis: int) -> Tensor:
         across = [other for other in range(3) if other != axis]
@@ -176,7 +185,9 @@ class Boxes(Tree):
         known = (first[1] & second[1]) & (below[1] & above[1])
         varied = known & ((second[0] - first[0]).abs() > SAME * (second[0].abs() + first[0].abs()))
         ends = self.volumes.ends[axis]
-        padded = torch.cat([ends[:1], ends[:1], ends, ends[-1:], ends[-1:]])
+        # Beyond a wall lies the mirror image of what is before it.
+        below_first, above_last = 2.0 * ends[0] - ends[1:3].flip(0), 2.0 * ends[-1] - ends[-3:-1].flip(0)
+        padded = torch.cat([below_first, ends, above_last])
         start = self._start(axis) - 1
         distance = 0.5 * (padded[start + 4 :: 2] - padded[start:-4:2])[: total.shape[axis] // 2 + self._nodal(axis)]
         shape = [-1 if other == axis else 1 for other in range(3)]
@@ -231,6 +242,22 @@ def permittivity_and_conductivity(boxes: Boxes) -> tuple[Tensor, Tensor]:
     return permittivity, weighted(lambda values: boxes.value(values, "conductivity"))
 
 
+def permittivity_conductivity_and_cross_terms(boxes: Boxes) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns relative permittivity and conductivity [S/m] of component c, and the rest of its row of the tensor.
+
+    That are the entries (c, c + 1) and (c, c + 2) of the inverse relative permittivity; none beside metal.
+    """
+
+    def value(values: Values) -> Real:
+        return boxes.value(values, "relative_permittivity")
+
+    products = boxes.normal_products(value)
+    across, parallel = boxes.mean(lambda values: 1.0 / value(values)), 1.0 / boxes.mean(value)
+    slanted = torch.where(boxes.beside_metal(), 0.0, across - parallel)
+    first, second = (products[(boxes.component + step) % 3] * slanted for step in (1, 2))
+    return (*permittivity_and_conductivity(boxes), first, second)
+
+
 def permeability_and_conductivity(boxes: Boxes) -> tuple[Tensor, Tensor]:
     """Returns relative permeability and magnetic conductivity [ohm/m] of a component."""
     permeability, weighted = _effective(boxes, "relative_permeability")
@@ -255,7 +282,7 @@ def _series_and_parallel(boxes: Boxes, name: str) -> tuple[Tensor, Tensor, Tenso
     def value(values: Values) -> Real:
         return boxes.value(values, name)
 
-    share, mean = boxes.normal_share(value), boxes.mean(value)
+    share, mean = boxes.normal_products(value)[boxes.component], boxes.mean(value)
     return 1.0 / (share * boxes.mean(lambda values: 1.0 / value(values)) + (1.0 - share) / mean), share, mean
 
 

@@ -106,7 +106,7 @@ def monopole() -> Case:
         )  # fmt: skip
         lump = sphere((15.3e-3, 11.2e-3, 5.1e-3), p["lump radius"])
         scene = _scene(("matter", lump, matter), ("lower", post(2, 5), METAL), ("upper", post(6, 10.4), METAL))
-        media = cut_scene_media(scene, grid, dt=dt, dtype=how.dtype)
+        media = cut_scene_media(scene, grid, dt=dt, dtype=how.dtype, cross_terms=False)
         circuit = Circuit(resistance=p["R"], inductance=p["L"], capacitance=p["C"])
         x, y = 11 * cell, 10 * cell
         media = LumpedElement(start=(x, y, 5 * cell), stop=(x, y, 6 * cell), axis=2, circuit=circuit).place(grid, media)
@@ -152,7 +152,7 @@ def antenna() -> Case:
             ("lower", rod(22.2e-3, 14.6e-3, start[2], p["arm radius"]), METAL),
             ("upper", rod(22.2e-3, stop[2], p["arm top"], p["arm radius"]), METAL),
         )
-        media = cut_scene_media(scene, grid, dt=dt, dtype=how.dtype)
+        media = cut_scene_media(scene, grid, dt=dt, dtype=how.dtype, cross_terms=False)
         port = LumpedPort(port=VoltagePort(start=start, stop=stop, axis=2, resistance=50.0, waveform=pulse))
         placed = port.place(grid, media, dt)
         step = yee_step(
@@ -203,7 +203,7 @@ def coated_sphere() -> Case:
             ("coat", sphere((22.2e-3, 21.7e-3, 22.3e-3), p["coat radius"]), coat),
             ("core", sphere(_point(22.4e-3, 22.1e-3, p["core z"]), p["core radius"]), METAL),
         )
-        media = cut_scene_media(scene, grid, dt=dt, dtype=how.dtype)
+        media = cut_scene_media(scene, grid, dt=dt, dtype=how.dtype, cross_terms=False)
         spectra = _illuminated(grid, media, surface.boxes, {"waveform": pulse}, (frequency, n_steps, dt, how))
         theta, phi = torch.tensor([math.pi], dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
         field = far_field(surface, spectra, (frequency,), dt, theta, phi)
@@ -242,7 +242,7 @@ def tissue() -> Case:
             poles=debye(p["Debye strength"], p["relaxation time"]),
         )  # fmt: skip
         scene = _scene(("flesh", sphere((21.8e-3, 22.3e-3, 22.1e-3), p["radius"]), flesh))
-        media = scene_media(scene, grid, dtype=how.dtype)
+        media = scene_media(scene, grid, dtype=how.dtype, cross_terms=False)
         pulse = GaussianDerivative(frequency_max=p["frequency_max"])
         wave = {"waveform": pulse, "amplitude": p["amplitude"]}
         spectra = _illuminated(grid, media, (box,), wave, (frequency, n_steps, dt, how))
@@ -277,7 +277,7 @@ def trace() -> Case:
 
     def evaluate(p: Values, how: How) -> dict[str, Tensor]:
         scene = _scene(("ball", sphere((22.3e-3, 16.6e-3, 19.2e-3), p["ball radius"]), METAL))
-        media = cut_scene_media(scene, grid, dt=dt, dtype=how.dtype)
+        media = cut_scene_media(scene, grid, dt=dt, dtype=how.dtype, cross_terms=False)
         pulse = ModulatedGaussian(frequency=p["frequency"], bandwidth=p["bandwidth"], later=p["delay"])
         source = dipole(grid, 2, (6, 8, 9), pulse)
         source = tree.replace(source, amplitude=source.amplitude * p["current"])

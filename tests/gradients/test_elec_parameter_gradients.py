@@ -66,7 +66,7 @@ def test_media_follow_the_numbers_of_a_material(name: str) -> None:
             poles=make(*numbers),
         )  # fmt: skip
         ball = Body(name="ball", solid=sphere((4.1e-3, 3.9e-3, 4.2e-3), radius), material="m")
-        media = scene_media(Scene(parts=(ball,), materials={"m": material}), grid())
+        media = scene_media(Scene(parts=(ball,), materials={"m": material}), grid(), cross_terms=False)
         keep, after, before, _ = media.poles.recursion(1e-12)
         fields = [media.permittivity, media.conductivity, media.permeability]
         return weighed([*fields, keep.real, keep.imag, after.real, before.real])

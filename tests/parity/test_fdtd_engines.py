@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from fdtd_problems import PULSE, everything, random_values, uneven_grid
+from fdtd_problems import PULSE, everything, random_values, slanted, uneven_grid
 from torch import Tensor
 
 from elec.fdtd import Walls, absorbing_layers, cpu, dipole, point_probe, uniform_media, yee_step
@@ -71,6 +71,19 @@ def test_every_combination_of_walls_agrees(x: str, y: str, z: str) -> None:
     start = reference.start(30)
     found = compiled.advance(compiled.advance(start, 0.0, dt, 11), 11 * dt, dt, 19)
     assert_same(owned(found, walls), owned(reference.advance(start, 0.0, dt, 30), walls), 1e-12)
+
+
+@pytest.mark.parametrize("x", SIDES)
+@pytest.mark.parametrize("z", SIDES)
+def test_edges_that_act_on_one_another_agree(x: str, z: str) -> None:
+    walls = Walls(x=SIDES[x], z=SIDES[z])  # type: ignore[arg-type]
+    grid, reference = slanted(walls=walls)
+    _, compiled = slanted(walls=walls, engine="numba")
+    assert reference.ampere.media.coupling is not None
+    dt = 0.9 * grid.courant_limit()
+    start = reference.start(40)
+    found = compiled.advance(compiled.advance(start, 0.0, dt, 17), 17 * dt, dt, 23)
+    assert_same(owned(found, walls), owned(reference.advance(start, 0.0, dt, 40), walls), 1e-12)
 
 
 def test_without_layers_sources_or_probes_the_engines_agree() -> None:

@@ -20,7 +20,7 @@ SCRIPT = """
 import json, torch
 from mindsci import tree
 from elec.fdtd import Walls
-from fdtd_problems import everything
+from fdtd_problems import everything, slanted
 
 worst = {}
 open_sides = Walls(x=("pmc", "pec"), y=("periodic", "periodic"), z=("pmc", "pec"))
@@ -37,6 +37,15 @@ for dtype, walls in ((torch.float64, Walls()), (torch.float32, Walls()), ("walls
         for (name, a), (_, b) in zip(tree.named_leaves(found), tree.named_leaves(expected), strict=True)
         if a.numel()
     }
+grid, reference = slanted()
+_, fused = slanted(engine="triton")
+dt = 0.9 * grid.courant_limit()
+expected, found = (step.advance(step.start(12), 0.0, dt, 12) for step in (reference, fused))
+worst["slanted"] = {
+    name: float((a - b).abs().max() / b.abs().max().clamp(min=1e-300))
+    for (name, a), (_, b) in zip(tree.named_leaves(found), tree.named_leaves(expected), strict=True)
+    if a.numel()
+}
 print(json.dumps(worst))
 """
 
@@ -100,3 +109,4 @@ def test_the_triton_step_gives_the_numbers_of_the_reference(repository: Path) ->
     # What the last nodes of the periodic axis remember of the layers is read by nothing.
     assert max(error for name, error in worst["walls"].items() if not name.startswith("memory")) < 1e-12
     assert max(worst["torch.float32"].values()) < 1e-5
+    assert max(worst["slanted"].values()) < 1e-12
