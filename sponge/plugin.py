@@ -15,5 +15,6 @@ plugin = Plugin(
     benchmarks={
         "schnet_forces": "sponge.benchmark:schnet_forces",
         "neighbors": "sponge.bench_neighbors:neighbors",
+        "schnet": "sponge.bench_schnet:schnet",
     },
 )
