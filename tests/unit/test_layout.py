@@ -89,7 +89,9 @@ def test_every_package_that_is_imported_is_declared(repository: Path) -> None:
     declared = "\n".join([setup["options"]["install_requires"], *setup["options.extras_require"].values()])
     known = {re.split(r"[ <>=;\[]", line)[0].lower() for line in declared.splitlines() if line}
     distributions = {"skrf": "scikit-rf", "PIL": "pillow"}
-    assert {distributions.get(name, name).lower() for name in third_party_imports(repository)} - known == set()
+    # Scripts that a benchmark hands to another program's own Python import that program.
+    peers = {"schnetpack"}
+    assert {distributions.get(name, name).lower() for name in third_party_imports(repository)} - known == peers
 
 
 def test_importing_the_packages_changes_nothing(repository: Path) -> None:
