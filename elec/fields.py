@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from mindsci.tree import Tree
+
+Field = Float[Tensor, "3 nodes_x nodes_y nodes_z"] | Complex[Tensor, "3 nodes_x nodes_y nodes_z"]
 
 
 class Fields(Tree):
@@ -27,17 +29,17 @@ class Fields(Tree):
     Bloch-periodic walls make the fields complex.
     """
 
-    electric: Float[Tensor, "3 nodes_x nodes_y nodes_z"]
+    electric: Field
     """[V/m]"""
-    magnetic: Float[Tensor, "3 nodes_x nodes_y nodes_z"]
+    magnetic: Field
     """[A/m]"""
     memory: tuple[Tensor, ...]
-    polarization: Float[Tensor, "2 terms"]
+    polarization: Float[Tensor, "2 terms"] | Complex[Tensor, "2 terms"]
     """[A/m^2]"""
-    magnetization: Float[Tensor, "2 magnetic_terms"]
+    magnetization: Float[Tensor, "2 magnetic_terms"] | Complex[Tensor, "2 magnetic_terms"]
     """[V/m^2]"""
-    records: Float[Tensor, "probes samples"]
-    spectra: Float[Tensor, "2 frequencies points"]
+    records: Float[Tensor, "probes samples"] | Complex[Tensor, "probes samples"]
+    spectra: Float[Tensor, "2 frequencies points"] | Complex[Tensor, "2 frequencies points"]
 
     @property
     def nodes(self) -> tuple[int, int, int]:
