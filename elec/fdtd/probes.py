@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Complex, Float, Inexact, Int
 from torch import Tensor
 
 from mindsci.errors import InputError
@@ -25,7 +25,9 @@ class Probes(Tree):
     """component, then the three node indices"""
     weights: Float[Tensor, "probes places"]
 
-    def read(self, electric: Float[Tensor, "3 x y z"], magnetic: Float[Tensor, "3 x y z"]) -> Float[Tensor, "probes"]:
+    def read(
+        self, electric: Inexact[Tensor, "3 x y z"], magnetic: Inexact[Tensor, "3 x y z"]
+    ) -> Inexact[Tensor, "probes"]:
         """Returns the present value of each signal."""
         component, i, j, k = self.edges.unbind(1)
         place = (component % 3, i, j, k)
@@ -73,7 +75,7 @@ class Box(Tree):
         x, y, z = (high - low for low, high in zip(self.low, self.high, strict=True))
         return (3, x, y, z)
 
-    def cut(self, field: Float[Tensor, "3 x y z"]) -> Float[Tensor, "3 bx by bz"]:
+    def cut(self, field: Inexact[Tensor, "3 x y z"]) -> Inexact[Tensor, "3 bx by bz"]:
         """Returns the part of a field in the box."""
         (a, b, c), (d, e, f) = self.low, self.high
         return field[:, a:d, b:e, c:f]
@@ -113,7 +115,7 @@ class Monitors(Tree):
         weight = self.every * dt * ((step + 1) % self.every == 0).to(torch.float64)
         return weight[:, None, None, None] * torch.stack([angle.cos(), -angle.sin()], dim=-1)
 
-    def unpack(self, spectra: Float[Tensor, "2 f points"]) -> list[Complex[Tensor, "f 3 bx by bz"]]:
+    def unpack(self, spectra: Inexact[Tensor, "2 f points"]) -> list[Complex[Tensor, "f 3 bx by bz"]]:
         """Returns the complex spectrum of each box, [V s/m] or [A s/m]."""
         found, start = [], 0
         for box in self.boxes:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Complex, Float, Inexact, Int
 from torch import Tensor
 
 from elec.grid import AXES, Grid
@@ -36,7 +36,7 @@ class Source(Tree):
     kind: Kind = "current"
     columns: Int[Tensor, "places"] | None = None
 
-    def signal(self, step: Int[Tensor, "steps"], dt: float) -> Float[Tensor, "steps signals"]:
+    def signal(self, step: Int[Tensor, "steps"], dt: float) -> Inexact[Tensor, "steps signals"]:
         """Returns the signals of whole steps: at the middle of what the step does to that field, or at its end."""
         offset = {"current": 0.5, "field": 1.0, "magnetic current": 0.0}[self.kind]
         signal = self.waveform((step.to(torch.float64) + offset) * dt)
