@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
 from mindsci.tree import Tree
-
-Field = Float[Tensor, "3 nodes_x nodes_y nodes_z"] | Complex[Tensor, "3 nodes_x nodes_y nodes_z"]
 
 
 class Fields(Tree):
@@ -29,17 +27,17 @@ class Fields(Tree):
     Bloch-periodic walls make the fields complex.
     """
 
-    electric: Field
+    electric: Inexact[Tensor, "3 nodes_x nodes_y nodes_z"]
     """[V/m]"""
-    magnetic: Field
+    magnetic: Inexact[Tensor, "3 nodes_x nodes_y nodes_z"]
     """[A/m]"""
     memory: tuple[Tensor, ...]
-    polarization: Float[Tensor, "2 terms"] | Complex[Tensor, "2 terms"]
+    polarization: Inexact[Tensor, "2 terms"]
     """[A/m^2]"""
-    magnetization: Float[Tensor, "2 magnetic_terms"] | Complex[Tensor, "2 magnetic_terms"]
+    magnetization: Inexact[Tensor, "2 magnetic_terms"]
     """[V/m^2]"""
-    records: Float[Tensor, "probes samples"] | Complex[Tensor, "probes samples"]
-    spectra: Float[Tensor, "2 frequencies points"] | Complex[Tensor, "2 frequencies points"]
+    records: Inexact[Tensor, "probes samples"]
+    spectra: Inexact[Tensor, "2 frequencies points"]
 
     @property
     def nodes(self) -> tuple[int, int, int]:

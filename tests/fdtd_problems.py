@@ -21,6 +21,7 @@ from elec.fdtd import (
     uniform_media,
     yee_step,
 )
+from elec.fields import Fields
 from elec.geometry import Scene, sphere
 from elec.geometry.scene import Body
 from elec.grid import Grid
@@ -164,3 +165,14 @@ def slanted(
         engine=engine,
     )
     return grid, step
+
+
+def owned(fields: Fields, walls: Walls) -> Fields:
+    """The fields without what the last nodes of periodic axes remember of absorbing layers: nothing ever reads it."""
+    memory = []
+    for along, values in enumerate(fields.memory):
+        for axis in range(3):
+            if walls.periodic(axis) and axis != along:
+                values = values.narrow(axis + 1, 0, values.shape[axis + 1] - 1)
+        memory.append(values)
+    return tree.replace(fields, memory=tuple(memory))

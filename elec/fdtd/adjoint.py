@@ -35,6 +35,8 @@ def cannot(step: YeeStep, fields: Fields) -> str | None:
     """Returns why the fused adjoint does not serve, None where it does."""
     if step.engine == "reference":
         return "the reference flows are differentiated by themselves"
+    if step.ampere.walls.complex:
+        return "it gives no gradients of complex fields, which Bloch-periodic walls make"
     media = step.ampere.media
     filled = [media.permittivity, media.conductivity, media.permeability, *tree.parameters(media.poles)]
     if media.coupling is not None and any(one.requires_grad for one in (*filled, media.coupling.capacity)):

@@ -208,10 +208,11 @@ def _mirrored(along: Sequence[np.ndarray], walls: Walls, conductor: float) -> tu
     return along[0], along[1], along[2]
 
 
-def around(nodes: Sequence[int], walls: Walls, turn: Turn) -> Around:
-    """The walls for the kernel."""
-    before = [size - (2 if walls.periodic(axis) else 1) for axis, size in enumerate(nodes)]
-    return Around(before=turn.axes(before), periodic=turn.axes([walls.periodic(axis) for axis in range(3)]))
+def around(nodes: Sequence[int], walls: Walls, turn: Turn, outside: Sequence[int] = ()) -> Around:
+    """The walls for the kernel; of the axes `outside` others make the images (`elec.fdtd.cpu_images`)."""
+    periodic = [walls.periodic(axis) and axis not in outside for axis in range(3)]
+    before = [size - (2 if periodic[axis] else 1) for axis, size in enumerate(nodes)]
+    return Around(before=turn.axes(before), periodic=turn.axes(periodic))
 
 
 def pole_terms(
@@ -338,15 +339,19 @@ def source_weights(step: YeeStep, tables: Coefficients, turn: Turn = UNTURNED) -
         i, j, k = turn.axes(places[:, 1:].T)
         return table[rows[places[:, 0], i, j], k].astype(np.float64)
 
+    def amplitude_of(source: Source) -> np.ndarray:
+        amplitude = source.amplitude.detach().cpu()
+        return amplitude.to(torch.complex128 if amplitude.is_complex() else torch.float64).numpy()
+
     electric, magnetic = [], []
     for source in step.ampere.sources:
-        amplitude = source.amplitude.detach().cpu().to(torch.float64).numpy()
+        amplitude = amplitude_of(source)
         held = source.kind == "field"
         electric.append(
             amplitude if held else -amplitude * at(tables.drive, tables.rows_e, source.places.cpu().numpy())
         )
     for source in step.faraday.sources:
-        amplitude = source.amplitude.detach().cpu().to(torch.float64).numpy()
+        amplitude = amplitude_of(source)
         magnetic.append(amplitude * at(tables.gain, tables.rows_h, source.places.cpu().numpy()))
     return electric, magnetic
 
@@ -371,13 +376,14 @@ def source_signals(
 
 
 def source_edges(step: YeeStep, tables: Coefficients, planes: int, turn: Turn, dt: float) -> tuple[Edges, Edges]:
-    """The places of the electric sources, and those of the magnetic ones."""
+    """The places of the electric sources, and those of the magnetic ones; complex amplitudes give complex weights."""
     found = []
     for sources, weights in zip(
         (step.ampere.sources, step.faraday.sources), source_weights(step, tables, turn), strict=True
     ):
         places, columns = source_places(sources, dt)
-        weight = np.concatenate([np.zeros(0), *weights]).astype(tables.drive.dtype)
+        weight = np.concatenate([np.zeros(0), *weights])
+        weight = weight if np.iscomplexobj(weight) else weight.astype(tables.drive.dtype)
         found.append(_by_plane(places, columns, weight, planes, turn))
     return found[0], found[1]
 

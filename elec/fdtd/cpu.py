@@ -20,6 +20,7 @@ from elec.fdtd import cpu_history
 from elec.fdtd import cpu_kernels as kernels
 from elec.fdtd.arrays import (
     Boxes,
+    Edges,
     Pairs,
     Turn,
     around,
@@ -33,11 +34,13 @@ from elec.fdtd.arrays import (
     source_edges,
     source_signals,
 )
+from elec.fdtd.cpu_images import Images, parted, parted_signals
 from elec.fdtd.cpu_vectors import lanes
 from elec.fdtd.history import MODES, History, Products, no_samples
 from elec.fdtd.row_ends import row_ends
 from elec.fdtd.rows import Pool, padded_copy
 from elec.fields import Fields
+from mindsci import tree
 
 if TYPE_CHECKING:
     from elec.fdtd.step import YeeStep
@@ -60,17 +63,20 @@ class NumbaEngine:
         """`like`: an engine for the same media, whose tables serve this one too; `turn`: an order of the axes."""
         self.dt = dt
         self.step = step
-        self.dtype = fields.electric.numpy().dtype
+        self.dtype = fields.electric.real.numpy().dtype
         walls = step.ampere.walls
         self.turn = turn if turn is not None else best_turn(fields.nodes, walls)
         self.nodes = self.turn.axes(fields.nodes)
+        order = self.turn.axes((0, 1, 2))
+        outside = [axis for axis in range(3) if walls.periodic(axis) and (walls.complex or axis == order[0])]
+        self.factors = {along: walls.factor(axis) for along, axis in enumerate(order) if axis in outside}
         tables = like.coefficients if like is not None else coefficients(step, dt, self.dtype, self.turn).padded()
         self.coefficients = tables
         slabs = layers(step, dt, self.dtype, fields.nodes, self.turn)
         self.ends = row_ends(slabs, lanes(self.dtype.itemsize))
         self.layers = self.ends.tables(slabs)
-        self.around = around(fields.nodes, walls, self.turn)
-        self.sources = source_edges(step, tables, self.nodes[0], self.turn, dt)
+        self.around = around(fields.nodes, walls, self.turn, outside)
+        self.sources = self._sources(source_edges(step, tables, self.nodes[0], self.turn, dt))
         planes, poles = self.nodes[0], step.ampere.media.poles
         self.terms, self.order = pole_terms(poles, tables.rows_e, tables.drive, planes, dt, self.turn)
         self.magnetic_terms, self.magnetic_order = pole_terms(
@@ -84,32 +90,68 @@ class NumbaEngine:
 
     def advance(self, fields: Fields, first: int, n_steps: int, history: History | None = None) -> Fields:
         """Returns the fields after n_steps from step `first`; a history in this engine's turn is filled on the way."""
-        new, state = self._copy(fields, first, n_steps)
+        parts = [fields]
+        if self.complex:
+            parts = [tree.map(part, fields) for part in (torch.real, torch.imag)]
+        signals = self._signals(first, n_steps)
+        copies = [self._copy(part, n_steps, signals) for part in parts]
         monitors = self.step.probe.monitors
         phases = monitors.phases(first, n_steps, self.dt).numpy().astype(self.dtype)
-        boxes = Boxes(place=self.boxes, phases=phases)
+        points = (self.terms, self.magnetic_terms, self.probes, Boxes(place=self.boxes, phases=phases))
         past = self._past(history, first, n_steps)
-        points = kernels.Points(*self.sources, self.terms, self.magnetic_terms, self.probes, boxes, past)
         depth, chunks = self.schedule()
-        rests = []
-        for _ in range(chunks):
-            before, row = self._own_rows(int(past.mode == MODES["correlate"]))
-            own = points._replace(past=past._replace(before=before, row=row))
-            rests.append((state, self.coefficients, self.layers, self.around, own))
+        own = [self._own_rows(int(past.mode == MODES["correlate"])) for _ in range(chunks)]
+        tables = (self.coefficients, self.layers, self.around)
+        runs = [
+            [
+                (state, *tables, kernels.Points(*sources, *points, past._replace(before=before, row=row)))
+                for before, row in own
+            ]
+            for (_, state), sources in zip(copies, self.sources, strict=True)
+        ]
         planes = self.nodes[0] - 1
         borders = [planes * chunk // chunks for chunk in range(chunks + 1)]
-        if self.pairs is not None or self.around.periodic[0]:
-            _run_by_laws(n_steps, borders, rests, self.pairs)
+        if self.pairs is not None or self.factors:
+            images = Images([state for _, state in copies], self.nodes, self.factors)
+            _run_by_laws(n_steps, borders, runs, images, self.pairs)
         else:
-            _run_threads(n_steps, depth, borders, rests)
+            _run_threads(n_steps, depth, borders, runs[0])
+        found = [self._finished(new, state, first, n_steps) for new, state in copies]
+        if history is not None:
+            history.signals = torch.from_numpy(copies[0][1].samples)
+        return tree.map(torch.complex, *found) if self.complex else found[0]
+
+    @property
+    def complex(self) -> bool:
+        return self.step.ampere.walls.complex
+
+    def _sources(self, edges: tuple[Edges, Edges]) -> list[tuple[Edges, Edges]]:
+        """The electric and the magnetic sources of the run, or of its real and its imaginary part."""
+        if not self.complex:
+            return [edges]
+        electric, magnetic = (
+            parted(part, signals.shape[1], self.dtype) for part, signals in zip(edges, self._raw(0, 1), strict=True)
+        )
+        return list(zip(electric, magnetic, strict=True))
+
+    def _raw(self, first: int, n_steps: int) -> list[np.ndarray]:
+        sources = (self.step.ampere.sources, self.step.faraday.sources)
+        dtype = np.result_type(self.dtype, np.complex64) if self.complex else self.dtype
+        return [source_signals(part, first, n_steps, self.dt, dtype) for part in sources]
+
+    def _signals(self, first: int, n_steps: int) -> list[np.ndarray]:
+        """The signals of the electric and of the magnetic sources."""
+        raw = self._raw(first, n_steps)
+        return [parted_signals(one) for one in raw] if self.complex else raw
+
+    def _finished(self, new: Fields, state: Any, first: int, n_steps: int) -> Fields:
+        """The fields with what the kernel keeps elsewhere."""
         if self.around.periodic[2]:  # what stood for the cells before the first lies in padding that others see
             for component in self.turn.axes((0, 1, 2))[:2]:
                 state.magnetic[component, :, :, self.nodes[2] - 1 :] = 0.0
         self.ends.cut(state.memory[2], self.turn.field(self.turn.axes(new.memory)[2]))
         new.polarization[:, torch.from_numpy(self.order)] = torch.from_numpy(state.current)
         new.magnetization[:, torch.from_numpy(self.magnetic_order)] = torch.from_numpy(state.magnetic_current)
-        if history is not None:
-            history.signals = torch.from_numpy(state.samples)
         if self.weights.shape[0]:
             values = torch.from_numpy(state.samples.astype(np.float64) @ self.weights.T)
             new.records[:, first : first + n_steps] += values.T.to(new.records.dtype)
@@ -151,7 +193,7 @@ class NumbaEngine:
             np.zeros(self.nodes[2], dtype=self.dtype),
         )
 
-    def _copy(self, fields: Fields, first: int, n_steps: int) -> tuple[Fields, Any]:
+    def _copy(self, fields: Fields, n_steps: int, signals: list[np.ndarray]) -> tuple[Fields, Any]:
         """Returns a copy of the fields and the kernel's view of its memory."""
         turn = self.turn
         electric, e, _ = padded_copy(turn.field(fields.electric), pool=self.pool)
@@ -161,10 +203,6 @@ class NumbaEngine:
         m_z = self.ends.filled(z.detach(), self.pool)
         z = torch.empty_like(z, memory_format=torch.contiguous_format)
         records, spectra = (leaf.detach().clone() for leaf in (fields.records, fields.spectra.contiguous()))
-        sources = (self.step.ampere.sources, self.step.faraday.sources)
-        electric_signals, magnetic_signals = (
-            source_signals(part, first, n_steps, self.dt, self.dtype) for part in sources
-        )
         current = np.ascontiguousarray(fields.polarization.detach().numpy()[:, self.order])
         magnetic_current = np.ascontiguousarray(fields.magnetization.detach().numpy()[:, self.magnetic_order])
         state = kernels.State(
@@ -179,8 +217,8 @@ class NumbaEngine:
             magnetic_held=np.zeros(magnetic_current.shape[1], dtype=self.dtype),
             spectra=spectra.numpy(),
             samples=np.zeros((n_steps, len(self.probes.place)), dtype=self.dtype),
-            electric_signals=electric_signals,
-            magnetic_signals=magnetic_signals,
+            electric_signals=signals[0],
+            magnetic_signals=signals[1],
         )
         back = Turn(-turn.by % 3).axes([turn.back(memory) for memory in (x, y, z)])
         new = Fields(
@@ -223,41 +261,56 @@ def _run_threads(n_steps: int, depth: int, borders: list[int], rests: list[tuple
     _in_threads(work, chunks)
 
 
-def _run_by_laws(n_steps: int, borders: list[int], rests: list[tuple[Any, ...]], pairs: Pairs | None) -> None:
-    """Advances by n_steps with one law on all planes, then the other.
+def _run_by_laws(
+    n_steps: int, borders: list[int], runs: list[list[tuple[Any, ...]]], images: Images, pairs: Pairs | None
+) -> None:
+    """Advances runs by n_steps with one law on all planes, then the other.
 
-    For planes of which the first follows the last, and for edges that act on those of the planes beside them.
+    For images at walls that come between, and for edges that act on those of the planes beside them.
     """
-    state, _, _, around, points = rests[0]
-
-    def close(field: np.ndarray, components: tuple[int, ...]) -> None:
-        for component in components:
-            field[component, -1] = field[component, 0]
 
     def work(chunk: int, wait: Callable[[], Any]) -> None:
         planes = (borders[chunk], borders[chunk + 1])
         for step in range(n_steps):
-            kernels.magnetic_planes(planes, step, *rests[chunk])
+            for run in runs:
+                kernels.magnetic_planes(planes, step, *run[chunk])
             wait()
-            if pairs is None:
-                kernels.electric_planes(planes, step, *rests[chunk])
-            else:
-                if chunk == 0:
-                    kernels.hold_pairs(state, pairs)
-                wait()
-                kernels.electric_laws(planes, step, *rests[chunk])
-                wait()
-                if chunk == 0:
-                    kernels.couple_pairs(state, pairs)
-                wait()
-                kernels.electric_known(planes, step, state, around, points)
+            if chunk == 0:
+                images.close_magnetic()
             wait()
-            if chunk == 0 and around.periodic[0]:
-                close(state.magnetic, state.axes[:1])
-                close(state.electric, state.axes[1:])
+            for run in runs:
+                _electric_law(run[chunk], planes, step, pairs, chunk, wait)
+            wait()
+            if chunk == 0:
+                images.close_electric()
             wait()
 
     _in_threads(work, len(borders) - 1)
+    images.clear()
+
+
+def _electric_law(
+    run: tuple[Any, ...],
+    planes: tuple[int, int],
+    step: int,
+    pairs: Pairs | None,
+    chunk: int,
+    wait: Callable[[], Any],
+) -> None:
+    """Ampère's law on a stack of planes, with the edges that act on one another where there are any."""
+    if pairs is None:
+        kernels.electric_planes(planes, step, *run)
+        return
+    state, _, _, around, points = run
+    if chunk == 0:
+        kernels.hold_pairs(state, pairs)
+    wait()
+    kernels.electric_laws(planes, step, *run)
+    wait()
+    if chunk == 0:
+        kernels.couple_pairs(state, pairs)
+    wait()
+    kernels.electric_known(planes, step, state, around, points)
 
 
 def _in_threads(work: Callable[[int, Callable[[], Any]], None], chunks: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Complex, Float, Inexact, Int
+from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
 from elec.grid import AXES, Grid
@@ -30,7 +30,7 @@ class Source(Tree):
 
     places: Int[Tensor, "places 4"]
     """component, then the three node indices"""
-    amplitude: Float[Tensor, "places"] | Complex[Tensor, "places"]
+    amplitude: Inexact[Tensor, "places"]
     """complex beside Bloch-periodic walls"""
     waveform: Any
     kind: Kind = "current"

@@ -174,12 +174,12 @@ def yee_step(
     device = media.permittivity.device
     available = {
         "reference": lambda: None,
-        "numba": lambda: _numba_cannot(media, walls),
-        "triton": lambda: _triton_cannot(media, walls),
+        "numba": lambda: _numba_cannot(media, walls, monitors),
+        "triton": lambda: _triton_cannot(media, walls, monitors),
     }
+    monitors = monitors if monitors is not None else Monitors()
     chosen, reason = choose_engine(engine, device=device, available=available)
     logger.info("FDTD engine %s: %s", chosen, reason)
-    monitors = monitors if monitors is not None else Monitors()
     joined = join_probes(probes)
     _check_places(media, joined, monitors)
     absorber = tree.to(absorber, device=device)
@@ -249,13 +249,13 @@ def _check_places(media: Media, probes: Probes, monitors: Monitors) -> None:
             raise InputError(f"the monitor's box up to node {box.high} leaves the grid of {nodes.tolist()} nodes")
 
 
-def _numba_cannot(media: Media, walls: Walls) -> str | None:
+def _numba_cannot(media: Media, walls: Walls, monitors: Monitors) -> str | None:
     if media.permittivity.device.type != "cpu":
         return f"it runs on the CPU and the fields are on {media.permittivity.device}"
-    return _not_for_kernels(media, walls)
+    return _not_for_kernels(media, walls, monitors)
 
 
-def _triton_cannot(media: Media, walls: Walls) -> str | None:
+def _triton_cannot(media: Media, walls: Walls, monitors: Monitors) -> str | None:
     import importlib.util
     import os
 
@@ -264,17 +264,21 @@ def _triton_cannot(media: Media, walls: Walls) -> str | None:
         return "the package triton is not installed (pip install 'mindsci[interpret]', or a CUDA build of torch)"
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         return f"it needs a CUDA device and the fields are on {device}"
-    return _not_for_kernels(media, walls)
+    return _not_for_kernels(media, walls, monitors)
 
 
-def _not_for_kernels(media: Media, walls: Walls) -> str | None:
+def _not_for_kernels(media: Media, walls: Walls, monitors: Monitors) -> str | None:
     dtype = media.permittivity.dtype
     if dtype not in (torch.float32, torch.float64):
         return f"it computes in float32 or float64, not in {str(dtype).removeprefix('torch.')}"
     if walls.magnetic_above:
         return "it leaves the last nodes out, where a magnetic wall on a high side lies"
-    if walls.complex:
-        return "it computes real fields, and Bloch-periodic walls make them complex"
+    if walls.complex and media.coupling is not None:
+        return "edges that act on one another may do so across Bloch-periodic walls, with their phase"
+    for axis, name in enumerate(AXES):
+        last = media.metal.shape[axis + 1] - 1
+        if walls.complex and walls.periodic(axis) and any(box.high[axis] > last for box in monitors.boxes):
+            return f"a monitor reaches the last node along {name}, the Bloch-periodic image of the first"
     return None
 
 

@@ -5,6 +5,7 @@ Nothing waits for the host between steps. The kernels run on the CPU too, under 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ class TritonEngine:
         self.dt = dt
         self.nodes = fields.nodes
         device = fields.electric.device
-        dtype = torch.empty(0, dtype=fields.electric.dtype).numpy().dtype
+        dtype = torch.empty(0, dtype=fields.electric.real.dtype).numpy().dtype
         tables = like.tables if like is not None else coefficients(step, dt, dtype)
         slabs = layers(step, dt, dtype, self.nodes)
         self.tables = tables
@@ -53,8 +54,9 @@ class TritonEngine:
         self.ampere += on_device(*slabs.b_e, *slabs.c_e)
         self.sizes = [*self.nodes, *(memory.shape[axis + 1] for axis, memory in enumerate(fields.memory))]
         walls = step.ampere.walls
-        self.periodic = [axis for axis in range(3) if walls.periodic(axis)]
-        self.last = [size - 2 if walls.periodic(axis) else -1 for axis, size in enumerate(self.nodes)]
+        self.factors = {axis: walls.factor(axis) for axis in range(3) if walls.periodic(axis)}
+        before = 1 if self.complex else 2
+        self.last = [size - before if walls.periodic(axis) else -1 for axis, size in enumerate(self.nodes)]
         self.block = BLOCK if device.type == "cuda" else INTERPRETED_BLOCK
         self.grid = (-(-int(np.prod(self.nodes)) // self.block),)
         weights = source_weights(step, tables)
@@ -65,50 +67,78 @@ class TritonEngine:
         self.poles = _Terms.of(self, step.ampere.media.poles, tables.rows_e, tables.drive, device)
         self.magnetic_poles = _Terms.of(self, step.faraday.poles, tables.rows_h, -tables.gain, device)
 
+    @property
+    def complex(self) -> bool:
+        return self.step.ampere.walls.complex
+
     def advance(self, fields: Fields, first: int, n_steps: int, history: History | None = None) -> Fields:
         """Returns the fields after n_steps from step `first`; a history is filled on the way."""
-        new = tree.map(lambda leaf: leaf.detach().clone(memory_format=torch.contiguous_format), fields)
-        phases = self.step.probe.monitors.phases(first, n_steps, self.dt).to(new.electric)
-        samples = new.electric.new_zeros(n_steps, len(self.probe_places))
-        parts = (new.electric, new.magnetic, *new.memory)
-        electric, magnetic = new.electric.view(-1), new.magnetic.view(-1)
-        driven = self.electric_sources.signals(electric, first, n_steps, self.dt)
-        driven_magnetic = self.magnetic_sources.signals(magnetic, first, n_steps, self.dt)
-        past = history if history is not None else History(no_samples(new.electric.dtype), record=False)
+        parts = [fields]
+        if self.complex:  # two real runs; only the phase at the walls joins them
+            parts = [tree.map(part, fields) for part in (torch.real, torch.imag)]
+        parts = [
+            tree.map(lambda leaf: leaf.detach().clone(memory_format=torch.contiguous_format), part) for part in parts
+        ]
+        like = parts[0].electric
+        phases = self.step.probe.monitors.phases(first, n_steps, self.dt).to(like)
+        samples = [like.new_zeros(n_steps, len(self.probe_places)) for _ in parts]
+        driven = self.electric_sources.signals(like, first, n_steps, self.dt)
+        driven_magnetic = self.magnetic_sources.signals(like, first, n_steps, self.dt)
+        past = history if history is not None else History(no_samples(like.dtype), record=False)
         slots = list(zip(*past.slots(first, n_steps), strict=True))
         for index in range(n_steps):
             electric_slot, magnetic_slot = slots[index]
-            held = self.magnetic_poles.hold(magnetic)
-            kernels.faraday_kernel[self.grid](*parts, *self.faraday, *self.sizes, BLOCK=self.block)
-            self.magnetic_sources.act(magnetic, driven_magnetic[index])
-            self.magnetic_poles.act(magnetic, held, new.magnetization)
-            self._wrap(new.magnetic, normal=True)
+            self._magnetic(parts, driven_magnetic[index])
             if past.mode == "correlate":
-                past.after("magnetic", new.magnetic, magnetic_slot)
-            held, uncoupled = self.poles.hold(electric), self.pairs.hold(electric)
-            kernels.ampere_kernel[self.grid](*parts, *self.ampere, *self.sizes, *self.last, BLOCK=self.block)
-            self.electric_sources.act(electric, driven[index])
-            self.poles.act(electric, held, new.polarization)
-            self.pairs.act(electric, uncoupled)
-            self._wrap(new.electric, normal=False)
-            past.after("electric", new.electric, electric_slot)
+                past.after("magnetic", parts[0].magnetic, magnetic_slot)
+            self._electric(parts, driven[index])
+            past.after("electric", parts[0].electric, electric_slot)
             if past.mode == "record":
-                past.after("magnetic", new.magnetic, magnetic_slot)
-            if len(self.probe_places):
-                samples[index] = torch.cat([electric, magnetic])[self.probe_places]
-            self._accumulate(new, first + index, phases[index])
-        past.signals = samples
+                past.after("magnetic", parts[0].magnetic, magnetic_slot)
+            for part, sample in zip(parts, samples, strict=True):
+                if len(self.probe_places):
+                    sample[index] = torch.cat([part.electric.view(-1), part.magnetic.view(-1)])[self.probe_places]
+                self._accumulate(part, first + index, phases[index])
+        past.signals = samples[0]
         if len(self.step.probe.probes.weights):
-            weights = self.step.probe.probes.weights.to(electric.device, torch.float64)
-            new.records[:, first : first + n_steps] += (weights @ samples.T.to(torch.float64)).to(new.records.dtype)
-        return new
+            weights = self.step.probe.probes.weights.to(like.device, torch.float64)
+            for part, sample in zip(parts, samples, strict=True):
+                part.records[:, first : first + n_steps] += (weights @ sample.T.to(torch.float64)).to(part.records)
+        return tree.map(torch.complex, *parts) if self.complex else parts[0]
 
-    def _wrap(self, field: Tensor, *, normal: bool) -> None:
-        """Makes the last node of the periodic axes the image of the first."""
-        for axis in self.periodic:
-            for component in range(3):
-                if (component == axis) == normal:
-                    field[component].select(axis, -1).copy_(field[component].select(axis, 0))
+    def _magnetic(self, parts: Sequence[Fields], signal: Tensor) -> None:
+        """Faraday's law and what acts on the magnetic field."""
+        for part, values in zip(parts, self.magnetic_sources.values(signal, len(parts)), strict=True):
+            magnetic = part.magnetic.view(-1)
+            held = self.magnetic_poles.hold(magnetic)
+            fields = (part.electric, part.magnetic, *part.memory)
+            kernels.faraday_kernel[self.grid](*fields, *self.faraday, *self.sizes, BLOCK=self.block)
+            self.magnetic_sources.add(magnetic, values)
+            self.magnetic_poles.act(magnetic, held, part.magnetization)
+        fields = [part.magnetic for part in parts]
+        for axis, factor in self.factors.items():
+            _image(fields, axis, [axis], (-1, 0), factor)
+        if self.complex:  # beyond the last cell, where no field lives, Ampère's law finds those before the first
+            for axis, factor in self.factors.items():
+                _image(fields, axis, [other for other in range(3) if other != axis], (-1, -2), 1 / factor)
+
+    def _electric(self, parts: Sequence[Fields], signal: Tensor) -> None:
+        """Ampère's law and what acts on the electric field."""
+        for part, values in zip(parts, self.electric_sources.values(signal, len(parts)), strict=True):
+            electric = part.electric.view(-1)
+            held, uncoupled = self.poles.hold(electric), self.pairs.hold(electric)
+            fields = (part.electric, part.magnetic, *part.memory)
+            kernels.ampere_kernel[self.grid](*fields, *self.ampere, *self.sizes, *self.last, BLOCK=self.block)
+            self.electric_sources.add(electric, values)
+            self.poles.act(electric, held, part.polarization)
+            self.pairs.act(electric, uncoupled)
+        for axis, factor in self.factors.items():
+            across = [other for other in range(3) if other != axis]
+            _image([part.electric for part in parts], axis, across, (-1, 0), factor)
+            if self.complex:
+                for part in parts:
+                    for component in across:
+                        part.magnetic[component].select(axis, -1).zero_()
 
     def _accumulate(self, new: Fields, step: int, phases: Tensor) -> None:
         monitors = self.step.probe.monitors
@@ -194,15 +224,40 @@ class _Driven:
     ) -> None:
         places, columns = source_places(sources, engine.dt)
         self.sources = sources
+        self.dtype = np.complex128 if engine.complex else np.float64
         self.places = engine.flat(torch.from_numpy(places)).to(device)
         self.columns = torch.from_numpy(columns).to(device)
         self.weights = torch.from_numpy(np.concatenate([np.zeros(0), *weights])).to(device)
 
     def signals(self, like: Tensor, first: int, n_steps: int, dt: float) -> Tensor:
         """Returns the signals of all columns on the device, (steps, columns)."""
-        return torch.from_numpy(source_signals(self.sources, first, n_steps, dt)).to(like.device)
+        return torch.from_numpy(source_signals(self.sources, first, n_steps, dt, self.dtype)).to(like.device)
 
-    def act(self, field: Tensor, signal: Tensor) -> None:
-        """Adds one step's values to a field."""
+    def values(self, signal: Tensor, n_parts: int) -> Sequence[Tensor]:
+        """Returns what one step adds at the places: to the field, or to its real and to its imaginary part."""
+        values = self.weights * signal[self.columns]
+        if n_parts == 1:
+            return [values]
+        return [values.real, values.imag if values.is_complex() else torch.zeros_like(values)]
+
+    def add(self, field: Tensor, values: Tensor) -> None:
+        """Adds values to a field."""
         if len(self.places):
-            field.index_add_(0, self.places, (self.weights * signal[self.columns]).to(field))
+            field.index_add_(0, self.places, values.to(field))
+
+
+def _image(
+    fields: Sequence[Tensor], axis: int, components: Sequence[int], places: tuple[int, int], factor: complex
+) -> None:
+    """Writes factor times what lies at places[1] along an axis to places[0], in the parts of a field."""
+    to, source = places
+    for component in components:
+        values = [field[component].select(axis, source) for field in fields]
+        if len(values) == 2:
+            real, imaginary = values
+            values = [
+                factor.real * real - factor.imag * imaginary,
+                factor.imag * real + factor.real * imaginary,
+            ]
+        for field, value in zip(fields, values, strict=True):
+            field[component].select(axis, to).copy_(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from fdtd_problems import PULSE, everything, random_values, slanted, uneven_grid
+from fdtd_problems import PULSE, everything, owned, random_values, slanted, uneven_grid
 from torch import Tensor
 
 from elec.fdtd import Walls, absorbing_layers, cpu, dipole, point_probe, uniform_media, yee_step
@@ -26,17 +26,6 @@ def assert_same(found: Fields, expected: Fields, tolerance: float) -> None:
         assert a.shape == b.shape, name
         if a.numel():
             assert float((a - b).abs().max()) <= tolerance * float(b.abs().max()), name
-
-
-def owned(fields: Fields, walls: Walls) -> Fields:
-    """The fields without what the last nodes of periodic axes remember of absorbing layers: nothing ever reads it."""
-    memory = []
-    for along, values in enumerate(fields.memory):
-        for axis in range(3):
-            if walls.periodic(axis) and axis != along:
-                values = values.narrow(axis + 1, 0, values.shape[axis + 1] - 1)
-        memory.append(values)
-    return tree.replace(fields, memory=tuple(memory))
 
 
 def same_bits(first: Fields, second: Fields) -> bool:

@@ -24,8 +24,10 @@ from fdtd_problems import everything, slanted
 
 worst = {}
 open_sides = Walls(x=("pmc", "pec"), y=("periodic", "periodic"), z=("pmc", "pec"))
-for dtype, walls in ((torch.float64, Walls()), (torch.float32, Walls()), ("walls", open_sides)):
-    options = {"dtype": torch.float64 if dtype == "walls" else dtype, "walls": walls}
+bloch = Walls(x=("periodic", "periodic"), y=("periodic", "periodic"), z=("periodic", "periodic"), phase=(0.7, 0, -1.1))
+cases = ((torch.float64, Walls()), (torch.float32, Walls()), ("walls", open_sides), ("bloch", bloch))
+for dtype, walls in cases:
+    options = {"dtype": torch.float64 if isinstance(dtype, str) else dtype, "walls": walls}
     grid, reference = everything((20, 18, 17), **options)
     _, fused = everything((20, 18, 17), **options, engine="triton")
     dt = 0.9 * grid.courant_limit()
@@ -107,6 +109,7 @@ def test_the_triton_step_gives_the_numbers_of_the_reference(repository: Path) ->
     }
     assert max(worst["torch.float64"].values()) < 1e-12
     # What the last nodes of the periodic axis remember of the layers is read by nothing.
-    assert max(error for name, error in worst["walls"].items() if not name.startswith("memory")) < 1e-12
+    for case in ("walls", "bloch"):
+        assert max(error for name, error in worst[case].items() if not name.startswith("memory")) < 1e-12
     assert max(worst["torch.float32"].values()) < 1e-5
     assert max(worst["slanted"].values()) < 1e-12
