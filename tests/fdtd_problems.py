@@ -148,7 +148,7 @@ def slanted(
     """A ball across the low walls of an uneven grid, whose edges act on one another, with layers around."""
     grid = uneven_grid((15, 14, 16))
     glass = Material(name="glass", relative_permittivity=6.0)
-    ball = Body(name="ball", solid=sphere((6.1e-3, 5.2e-3, 7.3e-3), 6.4e-3), material="glass")
+    ball = Body(name="ball", solid=sphere((5.6e-3, 4.7e-3, 6.3e-3), 5.9e-3), material="glass")
     media = scene_media(Scene(parts=(ball,), materials={"glass": glass}), grid, walls=walls, dtype=dtype)
     layers = tuple((0, 0 if walls.periodic(axis) else 3) for axis in range(3))
     source = dipole(grid, 1, (7, 6, 8), PULSE)

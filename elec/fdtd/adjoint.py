@@ -58,6 +58,8 @@ def cannot(step: YeeStep, fields: Fields) -> str | None:
         if any(bool(leaf.any()) for leaf in leaves):
             return "it needs fields that begin at rest"
     along = along_axes(step, 1.0)
+    if media.coupling is not None and bool(in_layers(along, media.coupling.edges.cpu()).any()):
+        return "edges at slanted interfaces act on one another in absorbing layers; end bodies before the layers"
     for source in step.ampere.sources:
         wanted = source.amplitude.requires_grad or tree.parameters(source.waveform)
         if source.kind == "field" and wanted and bool(in_layers(along, source.places.cpu()).any()):

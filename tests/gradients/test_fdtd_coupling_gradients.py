@@ -12,7 +12,7 @@ import torch
 from fdtd_problems import PULSE, slanted
 from torch import Tensor
 
-from elec.fdtd import dipole, point_probe, scene_media, yee_step
+from elec.fdtd import absorbing_layers, dipole, point_probe, scene_media, yee_step
 from elec.geometry import Scene, sphere
 from elec.geometry.scene import Body
 from elec.grid import Grid
@@ -59,6 +59,17 @@ def amplitude_gradient(engine: str, adjoint: object) -> Tensor:
 def test_the_fused_adjoint_gives_the_gradients_of_sources() -> None:
     expected = amplitude_gradient("reference", Checkpoint())
     assert float((amplitude_gradient("numba", Fused()) - expected).abs()) < 1e-10 * float(expected.abs())
+
+
+def test_it_refuses_bodies_that_reach_into_layers() -> None:
+    grid, step = slanted(engine="numba")
+    deep = absorbing_layers(grid, ((0, 5), (0, 5), (0, 5)))
+    step = tree.replace(
+        step,
+        faraday=tree.replace(step.faraday, absorber=deep),
+        ampere=tree.replace(step.ampere, absorber=deep),
+    )
+    assert "end bodies before the layers" in (step.fused_cannot(step.start()) or "")
 
 
 def test_it_refuses_those_of_media() -> None:
