@@ -194,6 +194,8 @@ class _Recorded:
 
     def __call__(self, t: Tensor) -> Tensor:
         steps = _steps(t, self.wanted, "field")
+        if len(steps) == 0:
+            return torch.cat([record.rows(0, 1)[:0] for record in self.records], dim=1)
         low, high = max(int(steps.min()), 0), int(steps.max()) + 1
         if high <= 0:
             return torch.cat([record.rows(0, 1) * 0.0 for record in self.records], dim=1)

@@ -51,7 +51,7 @@ def assert_same_but_at_the_cutoff(system: System, one: Neighbors, other: Neighbo
         assert abs(distance - cutoff) < CLOSE, (centre, neighbor, shift, distance)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(system=systems(), cutoff=st.floats(0.3, 9.0), half=st.booleans())
 def test_numba_finds_what_the_reference_finds(system: System, cutoff: float, half: bool) -> None:
     expected = neighbor_list(system, cutoff, half=half, engine="reference")

@@ -163,16 +163,20 @@ def test_slivers_of_tissue_are_no_full_cells() -> None:
 
 
 def test_the_reference_of_the_tissue_sphere_is_highest_at_cubes_that_touch_its_front() -> None:
-    """Cubes deeper by 1 mm, and those that grow to one side from points of the front, are lower."""
+    """Cubes deeper by 1 mm are lower, and those that grow to one side from points of the front.
+
+    Of the latter only those count whose volume is within 5 % of the smallest's: others are mostly air.
+    """
     mass = 1e-3
     highest = highest_average(mass)
     for polar in (0.0, 0.2, 0.6, 1.0):
         for azimuth in (0.0, 1.57):
             direction = (math.sin(polar) * math.cos(azimuth), math.sin(polar) * math.sin(azimuth), -math.cos(polar))
             start = [RADIUS * part for part in direction]
-            assert average_in_cube(*grown_cube(start, (0.0, 0.0, 0.5), mass)) < highest
-            if polar:
-                assert average_in_cube(*grown_cube(start, (-0.5, 0.0, 0.0), mass)) < highest
+            inwards, sideways = (grown_cube(start, towards, mass) for towards in ((0.0, 0.0, 0.5), (-0.5, 0.0, 0.0)))
+            assert average_in_cube(*inwards) < highest
+            if (sideways[1] / inwards[1]) ** 3 <= 1.05:
+                assert average_in_cube(*sideways) < highest
     deeper, side = grown_cube((0.0, 0.0, 1e-3 - RADIUS), (0.0, 0.0, 0.5), mass)
     assert side == pytest.approx(10e-3, rel=1e-4) and average_in_cube(deeper, side) < highest
 

@@ -57,7 +57,7 @@ def test_energy_is_kept_over_thousands_of_steps_at_the_usual_courant_number(soli
     grid = Grid(x=uneven(13, 12.0, 1), y=uneven(13, 12.0, 2), z=uneven(12, 12.0, 3))
     media = scene_media(filled(solid, permittivity), grid)
     assert media.coupling is not None
-    step, dt, n_steps = yee_step(grid, media, engine="reference"), 0.99 * grid.courant_limit(), 3000
+    step, dt, n_steps = yee_step(grid, media, engine="reference"), 0.99 * grid.courant_limit(), 1500
     fields = tree.replace(step.start(), electric=noise(media))
     volume, kept = Walls().widths(grid, images=False).volumes(magnetic=True), []
     for first in (0, n_steps):

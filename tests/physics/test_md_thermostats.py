@@ -168,7 +168,7 @@ def test_impossible_thermostats_are_refused() -> None:
     system = liquid(4)
     with pytest.raises(InputError, match="each must be positive"):
         NoseHooverChain.of(system, temperature=300.0, period=0.0)
-    with pytest.raises(InputError, match="one, or one for each of 2"):
+    with pytest.raises(InputError, match="one, or one for each of 4"):
         StochasticRescaling.of(system, temperature=torch.ones(3), seed=0)
     with pytest.raises(InputError, match="links = 0"):
         NoseHooverChain.of(system, temperature=300.0, links=0)
