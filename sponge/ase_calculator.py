@@ -61,7 +61,8 @@ class PotentialCalculator(Calculator):
             system = from_ase(self.atoms, dtype=self.dtype).to(self.device)
             self._forces = Forces.of(self.potential, system, skin=SKIN, virial=periodic)
             self._numbers, self._periodic = self.atoms.numbers.copy(), self.atoms.pbc.copy()
-        system = self._forces(system)  # type: ignore[misc]
+        with torch.no_grad():  # ASE asks for numbers: no tape is kept, whatever the potential
+            system = self._forces(system)  # type: ignore[misc]
         energy = float(system.energy[0])
         if not math.isfinite(energy):
             self._system = None

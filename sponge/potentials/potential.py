@@ -69,7 +69,7 @@ class Potential(nn.Module):
         engine: reference, numba or triton; auto takes what serves. Raises InputError for one that does not.
         """
         choose_engine(engine, device=torch.device(device), available={"reference": lambda: None})
-        return self.to(device=device, dtype=dtype).requires_grad_(False).eval()
+        return self.to(device=device, dtype=dtype)
 
     def check(self, system: System) -> None:
         """Raises InputError, once where a system enters, for an element that the potential does not know."""

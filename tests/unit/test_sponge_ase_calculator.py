@@ -65,3 +65,29 @@ def test_what_it_cannot_do_is_refused() -> None:
     atoms.calc = PotentialCalculator(schnet("H", "O"))
     with pytest.raises(PropertyNotImplementedError, match="periodic"):
         atoms.get_stress()
+
+
+def test_the_compiled_potential_answers_as_the_plain_one_while_the_atoms_change() -> None:
+    """One calculator goes from molecule to molecule and along a path; the table of filters errs by 1e-6."""
+    model = schnet("H", "C", "O")
+    fast, plain = PotentialCalculator(model), PotentialCalculator(model, engine="reference")
+    for name, shift in (("CH3OH", 0.0), ("CH3OH", 0.3), ("H2O", 0.0), ("CH3OH", 0.1)):
+        atoms = molecule(name)
+        atoms.positions[0] += shift
+        results = []
+        for calculator in (fast, plain):
+            atoms.calc = calculator
+            results.append((atoms.get_potential_energy(), atoms.get_forces()))
+        (energy, forces), (exact, exact_forces) = results
+        assert energy == pytest.approx(exact, rel=1e-5)
+        assert numpy.abs(forces - exact_forces).max() < 1e-4 * numpy.abs(exact_forces).max()
+    assert all(weight.requires_grad for weight in model.parameters())
+
+
+def test_atoms_that_meet_on_the_way_are_named() -> None:
+    atoms = molecule("H2O")
+    atoms.calc = PotentialCalculator(LennardJones())
+    atoms.get_potential_energy()
+    atoms.positions[1] = atoms.positions[0]
+    with pytest.raises(InputError, match="apart"):
+        atoms.get_potential_energy()
