@@ -32,9 +32,9 @@ def schnet_forces(
     single = from_smiles(smiles, dtype=dtype)
     elements = sorted(set(single.atomic_numbers.tolist()))
     potential = SchNet(elements=elements, features=features, interactions=interactions, gaussians=gaussians)
-    potential = potential.to(device=device, dtype=dtype).requires_grad_(False).eval()
+    fast = potential.requires_grad_(False).eval().for_use(device=device, dtype=dtype)
     system = replicate(single, molecules).to(device)
-    forces = Forces.of(potential, system)
+    forces = Forces.of(fast, system)
     with torch.no_grad(), suited_threads(system):
         system = forces(maxwell_boltzmann(system, temperature=300.0, seed=0))
         call = _median_seconds(lambda: forces(system), repeats, device)

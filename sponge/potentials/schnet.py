@@ -98,11 +98,13 @@ class SchNet(Potential):
         self.scale.fill_(scale)
 
     def forward(self, system: System, neighbors: Neighbors) -> Float[Tensor, " systems"]:
-        # The filter depends on the distance alone: one evaluation serves both directions of a pair.
-        neighbors = halved(neighbors)
+        # The filter depends on the distance alone: one evaluation serves both directions of a pair. A list of fixed
+        # capacity keeps both directions, so that each counts half.
+        twice = neighbors.worst is not None and not neighbors.half
+        neighbors = neighbors if twice else halved(neighbors)
         distances = torch.linalg.vector_norm(displacements(system, neighbors), dim=-1)
         expanded = self.expand(distances)
-        envelope = cosine_cutoff(distances, self.cutoff)[:, None]
+        envelope = (0.5 if twice else 1.0) * cosine_cutoff(distances, self.cutoff)[:, None]
         kinds = self.element_index[system.atomic_numbers]
         x = self.embedding(kinds)
         for interaction in self.interactions:

@@ -30,7 +30,8 @@ NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64
 class Edges:
     """The edges of a full list as the sweeps read them: lengths [angstrom], unit vectors, places in the table.
 
-    Raises InputError, naming the atoms, for two that are closer than the table's first knot.
+    Raises InputError, naming the atoms, for a position that is not finite, which a place in a table would hide, and for
+    two atoms that are closer than the table's first knot.
     """
 
     def __init__(self, system: System, neighbors: Neighbors, knots: Knots) -> None:
@@ -62,6 +63,12 @@ class Edges:
             slopes,
         )
         self.graph = Graph(self.rows, ends, place, pieces, slopes)
+        if not np.isfinite(self.lengths.sum()):
+            lost = (~system.positions.isfinite().all(-1)).nonzero().flatten()
+            where = name_atom(system, int(lost[0])) if len(lost) else "a cell"
+            raise InputError(
+                f"{where} is not finite ({len(lost)} atoms are not): is the time step too long, or the start too rough?"
+            )
         if shortest >= 0 and not self.lengths[shortest] > FIRST_KNOT:
             a, b = int(np.searchsorted(self.rows, shortest, side="right")) - 1, int(ends[shortest])
             raise InputError(

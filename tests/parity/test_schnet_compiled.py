@@ -168,3 +168,21 @@ def test_the_softplus_and_its_slope_are_exact_to_rounding(dtype: str) -> None:
     eps = numpy.finfo(dtype).eps
     assert numpy.abs(value - (numpy.logaddexp(0.0, wide) - math.log(2.0))).max() <= 2 * eps * 120
     assert numpy.abs(slope - 1.0 / (1.0 + numpy.exp(-wide))).max() <= 2 * eps
+
+
+def test_a_position_that_is_not_finite_is_named_rather_than_left_out() -> None:
+    model = CompiledSchNet(some_schnet(("H", "C", "O")), dtype=torch.float64)
+    system = two_molecules()
+    positions = system.positions.clone()
+    positions[10, 1] = float("nan")
+    with pytest.raises(InputError, match="not finite"):
+        model.evaluate(tree.replace(system, positions=positions), all_pairs(system))
+
+
+def test_a_full_list_of_fixed_capacity_gives_what_a_list_of_each_pair_once_gives() -> None:
+    system, model = two_molecules(), some_schnet(("H", "C", "O")).requires_grad_(False)
+    once, both = all_pairs(system, half=True), all_pairs(system)
+    fixed = tree.replace(both, cutoff=5.0, worst=torch.zeros(2, dtype=torch.float64))
+    exact, found = model.evaluate(system, once), model.evaluate(system, fixed)
+    assert torch.allclose(found.energy, exact.energy, rtol=1e-13, atol=0)
+    assert torch.allclose(found.forces, exact.forces, rtol=0, atol=1e-12)
