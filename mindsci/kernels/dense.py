@@ -41,134 +41,114 @@ def pack(weight: NDArray[Any], rows: int | None = None) -> NDArray[Any]:
     return np.ascontiguousarray(np.moveaxis(whole.reshape(*many, rows, -1, width), -2, -3))
 
 
-def _tile(rows: int, adds: bool) -> Any:
+class _Tile:
+    """What a tile of some rows down one panel is made of, in vectors of the processor."""
+
+    def __init__(self, context: Any, builder: Any, x: Any, rows: int, signature: Any, values: Any) -> None:
+        self.builder, self.rows, self.size = builder, rows, x.dtype.bitwidth // 8
+        self.lanes = VECTOR_BYTES // self.size
+        self.vector = ir.VectorType(context.get_value_type(x.dtype), self.lanes)
+        arrays = [
+            context.make_array(kind)(context, builder, value)
+            for kind, value in zip(signature.args[:3], values[:3], strict=True)
+        ]
+        row, panel = values[3], values[4]
+        self.integer = row.type
+        self.inner = cgutils.unpack_tuple(builder, arrays[0].shape)[1]
+        columns = cgutils.unpack_tuple(builder, arrays[2].shape)[1]
+        self.width = self.integer(2 * self.lanes)
+        numbers = [builder.add(row, self.integer(r)) for r in range(rows)]
+        self.x = [builder.gep(arrays[0].data, [builder.mul(number, self.inner)]) for number in numbers]
+        self.panel = builder.gep(arrays[1].data, [builder.mul(builder.mul(panel, self.inner), self.width)])
+        column = builder.mul(panel, self.width)
+        starts = [builder.add(builder.mul(number, columns), column) for number in numbers]
+        self.out = [self._place(arrays[2].data, start, half) for start in starts for half in range(2)]
+
+    def _place(self, data: Any, start: Any, half: int) -> Any:
+        at = self.builder.add(start, self.integer(half * self.lanes))
+        return self.builder.bitcast(self.builder.gep(data, [at]), self.vector.as_pointer())
+
+    def _spread(self, scalar: Any) -> Any:
+        none, lane = ir.Constant(self.vector, ir.Undefined), ir.IntType(32)
+        mask = ir.Constant(ir.VectorType(lane, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(self.builder.insert_element(none, scalar, lane(0)), none, mask)
+
+    def run_down(self) -> list[Any]:
+        """Writes the loop over the panel's rows; returns the sums, two vectors of each row of x."""
+        builder, before = self.builder, self.builder.block
+        loop, after = builder.append_basic_block("tile"), builder.append_basic_block("tile_end")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        k = builder.phi(self.integer)
+        k.add_incoming(self.integer(0), before)
+        sums = [builder.phi(self.vector) for _ in self.out]
+        for one in sums:
+            one.add_incoming(ir.Constant(self.vector, [0.0] * self.lanes), before)
+        start = builder.mul(k, self.width)
+        halves = [builder.load(self._place(self.panel, start, half), align=self.size) for half in range(2)]
+        fused = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(self.vector, [self.vector] * 3),
+            f"llvm.fma.v{self.lanes}f{8 * self.size}",
+        )
+        renewed = []
+        for r in range(self.rows):
+            factor = self._spread(builder.load(builder.gep(self.x[r], [k])))
+            renewed += [builder.call(fused, [factor, halves[half], sums[2 * r + half]]) for half in range(2)]
+        following = builder.add(k, self.integer(1))
+        for one, value in zip([k, *sums], [following, *renewed], strict=True):
+            one.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_unsigned("<", following, self.inner), loop, after)
+        builder.position_at_end(after)
+        return renewed
+
+    def store(self, sums: list[Any], adds: Any) -> None:
+        """Writes the sums to out, or adds them to what is there."""
+        with self.builder.if_else(adds) as (added, set_anew):
+            with added:
+                for pointer, value in zip(self.out, sums, strict=True):
+                    total = self.builder.fadd(value, self.builder.load(pointer, align=self.size))
+                    self.builder.store(total, pointer, align=self.size)
+            with set_anew:
+                for pointer, value in zip(self.out, sums, strict=True):
+                    self.builder.store(value, pointer, align=self.size)
+
+
+def _tile(rows: int) -> Any:
     @intrinsic
-    def tile(context: Any, x: Any, panels: Any, out: Any, row: Any, panel: Any) -> Any:
+    def tile(context: Any, x: Any, panels: Any, out: Any, row: Any, panel: Any, adds: Any) -> Any:
         """out[row : row + rows, panel's columns] = (or +=) x[row : row + rows] @ panel."""
-        lanes = VECTOR_BYTES // (x.dtype.bitwidth // 8)
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            number = context.get_value_type(x.dtype)
-            vector = ir.VectorType(number, lanes)
-            size = x.dtype.bitwidth // 8
-            arrays = [
-                context.make_array(t)(context, builder, value)
-                for t, value in zip(signature.args[:3], values[:3], strict=True)
-            ]
-            integer = values[3].type
-            inner = cgutils.unpack_tuple(builder, arrays[0].shape)[1]
-            columns = cgutils.unpack_tuple(builder, arrays[2].shape)[1]
-            width = integer(2 * lanes)
-            from_x = [
-                builder.gep(arrays[0].data, [builder.mul(builder.add(values[3], integer(r)), inner)])
-                for r in range(rows)
-            ]
-            from_panel = builder.gep(arrays[1].data, [builder.mul(builder.mul(values[4], inner), width)])
-            to = [
-                builder.gep(
-                    arrays[2].data,
-                    [
-                        builder.add(
-                            builder.mul(builder.add(values[3], integer(r)), columns),
-                            builder.add(builder.mul(values[4], width), integer(half * lanes)),
-                        )
-                    ],
-                )
-                for r in range(rows)
-                for half in range(2)
-            ]
-            before = builder.block
-            loop = builder.append_basic_block("tile")
-            after = builder.append_basic_block("tile_end")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k = builder.phi(integer)
-            k.add_incoming(integer(0), before)
-            sums = []
-            for _ in to:
-                phi = builder.phi(vector)
-                phi.add_incoming(ir.Constant(vector, [0.0] * lanes), before)
-                sums.append(phi)
-            start = builder.mul(k, width)
-            halves = [
-                builder.load(
-                    builder.bitcast(
-                        builder.gep(from_panel, [builder.add(start, integer(half * lanes))]), vector.as_pointer()
-                    ),
-                    align=size,
-                )
-                for half in range(2)
-            ]
-            fma = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}f{8 * size}"
-            )
-            renewed = []
-            for r in range(rows):
-                scalar = builder.load(builder.gep(from_x[r], [k]))
-                spread = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.IntType(32)(0))
-                mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-                spread = builder.shuffle_vector(spread, ir.Constant(vector, ir.Undefined), mask)
-                renewed += [builder.call(fma, [spread, halves[half], sums[2 * r + half]]) for half in range(2)]
-            following = builder.add(k, integer(1))
-            k.add_incoming(following, loop)
-            for phi, value in zip(sums, renewed, strict=True):
-                phi.add_incoming(value, loop)
-            builder.cbranch(builder.icmp_unsigned("<", following, inner), loop, after)
-            builder.position_at_end(after)
-            for pointer, value in zip(to, renewed, strict=True):
-                place = builder.bitcast(pointer, vector.as_pointer())
-                if adds:
-                    value = builder.fadd(value, builder.load(place, align=size))
-                builder.store(value, place, align=size)
+            made = _Tile(context, builder, x, rows, signature, values)
+            made.store(made.run_down(), values[5])
             return cgutils.get_null_value(context.get_value_type(types.none))
 
-        return types.none(x, panels, out, row, panel), generate
+        return types.none(x, panels, out, row, panel, types.boolean), generate
 
     return tile
 
 
-_set_6, _set_5, _set_4, _set_3, _set_2, _set_1 = (_tile(rows, False) for rows in (6, 5, 4, 3, 2, 1))
-_add_6, _add_5, _add_4, _add_3, _add_2, _add_1 = (_tile(rows, True) for rows in (6, 5, 4, 3, 2, 1))
+_tile_6, _tile_5, _tile_4, _tile_3, _tile_2, _tile_1 = (_tile(rows) for rows in (6, 5, 4, 3, 2, 1))
 OPTIONS: Any = {"fastmath": True, "nogil": True, "error_model": "numpy", "_nrt": False, "cache": True}
 
 
 @njit(**OPTIONS)
-def dense(x, panels, out, first, last):  # type: ignore[no-untyped-def]
-    """out[first:last] = x[first:last] @ weight; x, out contiguous, out as wide as the panels together."""
+def dense(x, panels, out, first, last, adds):  # type: ignore[no-untyped-def]
+    """out[first:last] = (or += where it adds) x[first:last] @ weight; contiguous, out as wide as the panels together."""
     for panel in range(panels.shape[0]):
         row = first
         while last - row >= 6:
-            _set_6(x, panels, out, row, panel)
+            _tile_6(x, panels, out, row, panel, adds)
             row += 6
         left = last - row
         if left == 5:
-            _set_5(x, panels, out, row, panel)
+            _tile_5(x, panels, out, row, panel, adds)
         elif left == 4:
-            _set_4(x, panels, out, row, panel)
+            _tile_4(x, panels, out, row, panel, adds)
         elif left == 3:
-            _set_3(x, panels, out, row, panel)
+            _tile_3(x, panels, out, row, panel, adds)
         elif left == 2:
-            _set_2(x, panels, out, row, panel)
+            _tile_2(x, panels, out, row, panel, adds)
         elif left == 1:
-            _set_1(x, panels, out, row, panel)
-
-
-@njit(**OPTIONS)
-def dense_add(x, panels, out, first, last):  # type: ignore[no-untyped-def]
-    """out[first:last] += x[first:last] @ weight."""
-    for panel in range(panels.shape[0]):
-        row = first
-        while last - row >= 6:
-            _add_6(x, panels, out, row, panel)
-            row += 6
-        left = last - row
-        if left == 5:
-            _add_5(x, panels, out, row, panel)
-        elif left == 4:
-            _add_4(x, panels, out, row, panel)
-        elif left == 3:
-            _add_3(x, panels, out, row, panel)
-        elif left == 2:
-            _add_2(x, panels, out, row, panel)
-        elif left == 1:
-            _add_1(x, panels, out, row, panel)
+            _tile_1(x, panels, out, row, panel, adds)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from numba import njit, prange
 
-from mindsci.kernels.dense import OPTIONS, dense, dense_add
+from mindsci.kernels.dense import OPTIONS, dense
 from sponge.potentials.hermite_kernels import convolve, convolve_back
 from sponge.potentials.softplus_kernels import activate
 
@@ -105,21 +105,21 @@ def forward(number, first, last, graph, weights, work):  # type: ignore[no-untyp
                 convolve(weights.table, at, work.h, at_h, work.c, (of_c * n + i) * width, width, pieces)
     o, x = work.o[number % work.o.shape[0]], work.x[number % work.x.shape[0]]
     after = work.x[(number + 1) % work.x.shape[0]]
-    dense(work.c[of_c], weights.inner[number], work.y, first, last)
+    dense(work.c[of_c], weights.inner[number], work.y, first, last, False)
     activate(work.y, weights.inner_bias[number], o, work.d[number], first, last)
     for i in range(first, last):
         for f in range(width):
             after[i, f] = x[i, f] + weights.outer_bias[number, f]
-    dense_add(o, weights.outer[number], after, first, last)
+    dense(o, weights.outer[number], after, first, last, True)
     if number + 1 < work.h.shape[0]:
-        dense(after, weights.before[number + 1], work.h[number + 1], first, last)
+        dense(after, weights.before[number + 1], work.h[number + 1], first, last, False)
 
 
 @njit(**OPTIONS)
 def read_out(first, last, weights, work, energies):  # type: ignore[no-untyped-def]
     """Sets the energies of atoms first .. last, and their derivatives by the last features."""
     interactions = work.h.shape[0]
-    dense(work.x[interactions % work.x.shape[0]], weights.hidden, work.narrow_y, first, last)
+    dense(work.x[interactions % work.x.shape[0]], weights.hidden, work.narrow_y, first, last, False)
     activate(work.narrow_y, weights.hidden_bias, work.narrow_o, work.narrow_d, first, last)
     for i in range(first, last):
         total = weights.final_bias[0]
@@ -127,18 +127,18 @@ def read_out(first, last, weights, work, energies):  # type: ignore[no-untyped-d
             total += weights.final[f] * work.narrow_o[i, f]
             work.narrow_y[i, f] = weights.final[f] * work.narrow_d[i, f]
         energies[i] = total
-    dense(work.narrow_y, weights.hidden_back, work.gx[(interactions - 1) % work.gx.shape[0]], first, last)
+    dense(work.narrow_y, weights.hidden_back, work.gx[(interactions - 1) % work.gx.shape[0]], first, last, False)
 
 
 @njit(**OPTIONS)
 def through_layers(number, first, last, weights, work):  # type: ignore[no-untyped-def]
     """Takes the derivative by an interaction's result back to that by its convolution."""
     go = work.go[number % work.go.shape[0]]
-    dense(work.gx[number % work.gx.shape[0]], weights.outer_back[number], go, first, last)
+    dense(work.gx[number % work.gx.shape[0]], weights.outer_back[number], go, first, last, False)
     for i in range(first, last):
         for f in range(go.shape[1]):
             work.y[i, f] = go[i, f] * work.d[number, i, f]
-    dense(work.y, weights.inner_back[number], work.gc[number % work.gc.shape[0]], first, last)
+    dense(work.y, weights.inner_back[number], work.gc[number % work.gc.shape[0]], first, last, False)
 
 
 @njit(**OPTIONS)
@@ -178,7 +178,7 @@ def backward(number, first, last, graph, weights, work, pull):  # type: ignore[n
         for i in range(first, last):
             for f in range(width):
                 below[i, f] = above[i, f]
-        dense_add(work.gh[of_h], weights.before_back[number], below, first, last)
+        dense(work.gh[of_h], weights.before_back[number], below, first, last, True)
         through_layers(number - 1, first, last, weights, work)
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from numba import njit, prange
 
-from mindsci.kernels.dense import OPTIONS, dense, dense_add
+from mindsci.kernels.dense import OPTIONS, dense
 from sponge.potentials.hermite_kernels import convolve
 from sponge.potentials.schnet_kernels import BLOCK
 
@@ -84,14 +84,14 @@ def _tangent(number, first, last, graph, weights, work, tangent, rates):  # type
                 convolve(weights.table, at, work.h, at_h, tangent.c, out, width, along)
                 if number > 0:
                     convolve(weights.table, at, tangent.h, at_h, tangent.c, out, width, _pieces(graph, e))
-    dense(tangent.c[number], weights.inner[number], tangent.y[number], first, last)
+    dense(tangent.c[number], weights.inner[number], tangent.y[number], first, last, False)
     for i in range(first, last):
         for f in range(width):
             tangent.o[number, i, f] = work.d[number, i, f] * tangent.y[number, i, f]
             tangent.x[number + 1, i, f] = tangent.x[number, i, f]
-    dense_add(tangent.o[number], weights.outer[number], tangent.x[number + 1], first, last)
+    dense(tangent.o[number], weights.outer[number], tangent.x[number + 1], first, last, True)
     if number + 1 < work.h.shape[0]:
-        dense(tangent.x[number + 1], weights.before[number + 1], tangent.h[number + 1], first, last)
+        dense(tangent.x[number + 1], weights.before[number + 1], tangent.h[number + 1], first, last, False)
 
 
 @njit(**OPTIONS)
@@ -99,7 +99,7 @@ def _read_out(first, last, weights, work, tangent, scales):  # type: ignore[no-u
     """Begins the sweep back: X of the last features, and what the read-out's weights need."""
     interactions = work.h.shape[0]
     narrow = tangent.narrow
-    dense(tangent.x[interactions], weights.hidden, narrow[0], first, last)
+    dense(tangent.x[interactions], weights.hidden, narrow[0], first, last, False)
     for i in range(first, last):
         for f in range(weights.final.shape[0]):
             slope, rate = work.narrow_d[i, f], narrow[0, i, f]
@@ -107,18 +107,18 @@ def _read_out(first, last, weights, work, tangent, scales):  # type: ignore[no-u
             narrow[3, i, f] = weights.final[f] * slope
             # ssp'' = ssp' (1 - ssp')
             narrow[2, i, f] = weights.final[f] * slope * (scales[i] + (1 - slope) * rate)
-    dense(narrow[2], weights.hidden_back, tangent.big_x[interactions - 1], first, last)
+    dense(narrow[2], weights.hidden_back, tangent.big_x[interactions - 1], first, last, False)
 
 
 @njit(**OPTIONS)
 def _through_layers(number, first, last, weights, work, tangent):  # type: ignore[no-untyped-def]
-    dense(tangent.big_x[number], weights.outer_back[number], tangent.scratch, first, last)
+    dense(tangent.big_x[number], weights.outer_back[number], tangent.scratch, first, last, False)
     for i in range(first, last):
         for f in range(tangent.scratch.shape[1]):
             slope, xo = work.d[number, i, f], work.go[number, i, f]
             tangent.small_x[number, i, f] = slope * xo
             tangent.big_y[number, i, f] = slope * (tangent.scratch[i, f] + (1 - slope) * tangent.y[number, i, f] * xo)
-    dense(tangent.big_y[number], weights.inner_back[number], tangent.big_c[number], first, last)
+    dense(tangent.big_y[number], weights.inner_back[number], tangent.big_c[number], first, last, False)
 
 
 @njit(**OPTIONS)
@@ -144,10 +144,10 @@ def _back(number, first, last, graph, weights, work, tangent, rates):  # type: i
             else:
                 tangent.big_first[i, f] = value
     if number > 0:
-        dense_add(tangent.big_h[number], weights.before_back[number], tangent.big_x[number - 1], first, last)
+        dense(tangent.big_h[number], weights.before_back[number], tangent.big_x[number - 1], first, last, True)
         _through_layers(number - 1, first, last, weights, work, tangent)
     else:
-        dense_add(tangent.big_h[0], weights.before_back[0], tangent.big_first, first, last)
+        dense(tangent.big_h[0], weights.before_back[0], tangent.big_first, first, last, True)
 
 
 @njit(**OPTIONS)

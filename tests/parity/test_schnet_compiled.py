@@ -17,7 +17,7 @@ from ase.build import bulk, molecule
 
 from mindsci import tree
 from mindsci.errors import InputError
-from mindsci.kernels.dense import dense, dense_add, pack, padded
+from mindsci.kernels.dense import dense, pack, padded
 from sponge import from_ase, neighbor_list
 from sponge.neighbors import all_pairs
 from sponge.potentials import SchNet, filter_table
@@ -151,8 +151,8 @@ def test_a_packed_dense_layer_is_the_matrix_product(dtype: str, rows: int) -> No
     x, weight = random.normal(size=(rows + 2, 19)).astype(dtype), random.normal(size=(19, 37)).astype(dtype)
     panels = pack(weight)
     out = numpy.zeros((rows + 2, padded(37, dtype)), dtype)
-    dense(x, panels, out, 1, rows + 1)
-    dense_add(x, panels, out, 1, rows + 1)
+    dense(x, panels, out, 1, rows + 1, False)
+    dense(x, panels, out, 1, rows + 1, True)
     # Sums of 19 products of order one round to 19 units of the last place at most.
     limit = 40 * 19 * numpy.finfo(dtype).eps
     assert numpy.abs(out[1:-1, :37] - 2 * x[1:-1] @ weight).max() < limit
