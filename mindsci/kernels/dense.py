@@ -135,7 +135,7 @@ OPTIONS: Any = {"fastmath": True, "nogil": True, "error_model": "numpy", "_nrt":
 
 @njit(**OPTIONS)
 def dense(x, panels, out, first, last, adds):  # type: ignore[no-untyped-def]
-    """out[first:last] = (or += where it adds) x[first:last] @ weight; contiguous, out as wide as the panels together."""
+    """out[first:last] = (adds: +=) x[first:last] @ weight; x and out contiguous, out as wide as all panels."""
     for panel in range(panels.shape[0]):
         row = first
         while last - row >= 6:
