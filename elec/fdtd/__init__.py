@@ -1,8 +1,9 @@
 """Finite-difference time-domain solver: reference flows in torch, fused steps for CPU (Numba) and CUDA (Triton)."""
 
 from elec.fdtd.absorber import Absorber, Stretch, absorbing_layers
+from elec.fdtd.beam_sheet import beam_sources
 from elec.fdtd.flows import Ampere, Faraday, Probe
-from elec.fdtd.gaussian_beam import GaussianBeam, beam_sources
+from elec.fdtd.gaussian_beam import GaussianBeam
 from elec.fdtd.lumped import Circuit, LumpedElement
 from elec.fdtd.media import Media, outer_walls, padded, scene_media, uniform_media
 from elec.fdtd.poles import Poles, join_poles

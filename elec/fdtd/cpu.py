@@ -18,25 +18,11 @@ import torch
 
 from elec.fdtd import cpu_history
 from elec.fdtd import cpu_kernels as kernels
-from elec.fdtd.arrays import (
-    Boxes,
-    Edges,
-    Pairs,
-    Turn,
-    around,
-    best_turn,
-    box_rows,
-    coefficients,
-    edge_pairs,
-    layers,
-    pole_terms,
-    probe_edges,
-    source_edges,
-    source_signals,
-)
+from elec.fdtd.arrays import Pairs, Turn, around, best_turn, coefficients, edge_pairs, layers
 from elec.fdtd.cpu_images import Images, parted, parted_signals
 from elec.fdtd.cpu_vectors import lanes
 from elec.fdtd.history import MODES, History, Products, no_samples
+from elec.fdtd.places import Boxes, Edges, box_rows, pole_terms, probe_edges, source_edges, source_signals
 from elec.fdtd.row_ends import row_ends
 from elec.fdtd.rows import Pool, padded_copy
 from elec.fields import Fields

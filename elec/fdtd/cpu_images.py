@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from elec.fdtd.arrays import Edges
+from elec.fdtd.places import Edges
 
 
 class Images:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from elec.fdtd.arrays import Boxes, Edges, Terms
 from elec.fdtd.cpu_history import Past, copy_rows, correlate, hold, within
 from elec.fdtd.cpu_laws import OPTIONS, U, ampere_plane, faraday_plane
+from elec.fdtd.places import Boxes, Edges, Terms
 
 
 class State(NamedTuple):

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from elec.fdtd import triton_kernels as kernels
-from elec.fdtd.arrays import UNTURNED, coefficients, edge_pairs, layers, source_places, source_signals, source_weights
+from elec.fdtd.arrays import UNTURNED, coefficients, edge_pairs, layers
 from elec.fdtd.history import History, no_samples
+from elec.fdtd.places import source_places, source_signals, source_weights
 from elec.fdtd.poles import Recursion, both_parts, product, real_product
 from elec.fields import Fields
 from mindsci import tree

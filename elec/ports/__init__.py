@@ -11,9 +11,10 @@ from elec.ports.lines import (
     measured_impedance,
     voltage,
 )
-from elec.ports.modes import Mode, Section, cross_section, flux, guide_modes
+from elec.ports.modes import Mode, flux, guide_modes
 from elec.ports.ringing import march, rung_out
 from elec.ports.scattering import LumpedPort, Scattering, scattering_matrix, scattering_of, waves_of
+from elec.ports.section import Section, cross_section
 from elec.ports.waveguide import ModePort, PlacedModePort
 
 __all__ = [

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from elec.ports.modes import Mode, Section, flux, guide_modes
+from elec.ports.modes import Mode, flux, guide_modes
+from elec.ports.section import Section
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 

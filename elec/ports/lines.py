@@ -10,7 +10,8 @@ from jaxtyping import Complex
 from torch import Tensor
 
 from elec.ports.family import ModeFamily
-from elec.ports.modes import Mode, Section
+from elec.ports.modes import Mode
+from elec.ports.section import Section
 from mindsci.errors import InputError, UnknownNameError
 
 Definition = Literal["power-current", "voltage-current", "power-voltage"]

@@ -29,7 +29,7 @@ from elec.fdtd import Media, Probes, Source, Walls, join_probes, spectrum
 from elec.fdtd.media import BOX
 from elec.grid import AXES, Grid
 from elec.ports.family import ModeFamily, mode_family
-from elec.ports.modes import Window, cross_section
+from elec.ports.section import Window, cross_section
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 
