@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from training_tasks import Regression, RegressionCase, Springs, trainer
 
+from mindsci.nn import MixtureOfExperts
 from mindsci.runs import Interrupted, execute
 from mindsci.train import DivergedError, Group, Trainer, process_group
 from mindsci.train.metrics import MetricsTable
@@ -22,6 +23,16 @@ from mindsci.train.workspace import Quiet
 
 DOUBLE: dict[str, Any] = {"precision": "float64", "steps": 12, "ema_decay": 0.9, "clip_norm": 0.5}
 KINDS = {"regression": Regression, "springs": Springs}
+MIXTURES: dict[str, dict[str, Any]] = {
+    "dropless": {"choices": 2},
+    "one choice": {"choices": 1},
+    "limited": {"choices": 2, "capacity_factor": 0.75},
+}
+
+
+def mixture_tokens() -> Tensor:
+    """Tokens of all processes; with an uneven router some experts get many of them."""
+    return torch.randn(60, 12, generator=torch.Generator().manual_seed(4), dtype=torch.float64) + 0.3
 
 
 def weights(made: Trainer) -> list[float]:
@@ -102,13 +113,42 @@ def case(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "case").iterdir())
 
 
+def experts(folder: Path, group: Group) -> dict[str, Any]:
+    """A mixture of experts with half of the experts on each process, and each process's half of the tokens."""
+    found: dict[str, Any] = {}
+    world = torch.distributed.group.WORLD
+    for name, keywords in MIXTURES.items():
+        torch.manual_seed(3)
+        layer = MixtureOfExperts(12, 20, experts=4, group=world, **keywords).double()
+        tokens = mixture_tokens()[group.rank :: group.world].requires_grad_()
+        y, report = layer(tokens)
+        (y.square().mean() + 0.1 * report.balance_loss + 0.01 * report.z_loss).backward()
+        router = layer.router.linear.weight.grad
+        torch.distributed.all_reduce(router, torch.distributed.ReduceOp.AVG)
+        found[name] = {
+            "y": y.tolist(),
+            "tokens": tokens.grad.tolist(),
+            "router": router.tolist(),
+            "up": layer.experts.up.grad.tolist(),
+            "down": layer.experts.down.grad.tolist(),
+            "load": report.load.tolist(),
+            "dropped": float(report.dropped),
+        }
+    return found
+
+
 def main() -> None:
     top = Path(sys.argv[1])
     # gloo now and then fails to connect or to close: torchrun then starts all ranks again, in a fresh folder.
     folder = top / os.environ["TORCHELASTIC_RESTART_COUNT"]
     MetricsTable.plot = lambda *_: None  # type: ignore[method-assign]
     with process_group() as group:
-        found = {"equality": equality(folder), "leaving": leaving(folder, group), "case": case(folder)}
+        found = {
+            "equality": equality(folder),
+            "leaving": leaving(folder, group),
+            "case": case(folder),
+            "experts": experts(folder, group),
+        }
         everyone: list[Any] = [None] * group.world
         torch.distributed.all_gather_object(everyone, found)
     if group.writes:

@@ -1,4 +1,4 @@
-"""Two processes under torchrun train as one does, and leave the loop together.
+"""Two processes under torchrun train as one does, leave the loop together, and share a layer of experts.
 
 One launch serves all tests: starting torch twice takes longer than what it then does. Gradients are averaged in
 another order than one process sums them, so weights agree to rounding (1e-12 after 12 steps) and not to the bit.
@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 import torch
-from distributed_ranks import DOUBLE, KINDS, weights
+from distributed_ranks import DOUBLE, KINDS, MIXTURES, mixture_tokens, weights
 from training_tasks import trainer
 
 from mindsci.errors import InputError
+from mindsci.nn import MixtureOfExperts
 from mindsci.train import Group
 from mindsci.train.metrics import MetricsTable
 
@@ -98,3 +99,36 @@ def test_a_process_of_several_without_a_group_is_told_to_open_one(monkeypatch: p
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InputError, match="process_group"):
         Group.current()
+
+
+def tensor(values: list[Any]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", sorted(MIXTURES))
+def test_experts_shared_by_two_processes_answer_and_learn_as_those_of_one(
+    found: list[dict[str, Any]], name: str
+) -> None:
+    torch.manual_seed(3)
+    layer = MixtureOfExperts(12, 20, experts=4, **MIXTURES[name]).double()
+    halves = [mixture_tokens()[rank::2].requires_grad_() for rank in range(2)]
+    # Capacity is that of one process's tokens; the shares in the balance are those of all.
+    alone = [layer(half) for half in halves]
+    shares = sum(report.load for _, report in alone) / 2
+    loss = torch.zeros((), dtype=torch.float64)
+    for half, (y, report) in zip(halves, alone, strict=True):
+        balance = layer.router(half).balance_loss(shares)
+        loss = loss + 0.5 * (y.square().mean() + 0.1 * balance + 0.01 * report.z_loss)
+    loss.backward()
+    shared = [rank["experts"][name] for rank in found]
+    for half, (y, _), one in zip(halves, alone, shared, strict=True):
+        torch.testing.assert_close(tensor(one["y"]), y.detach(), rtol=0, atol=1e-12)
+        torch.testing.assert_close(tensor(one["tokens"]) / 2, half.grad, rtol=0, atol=1e-12)
+        assert one["load"] == pytest.approx(shares.tolist(), abs=1e-7)
+        assert one["dropped"] == pytest.approx(sum(float(each.dropped) for _, each in alone) / 2, abs=1e-6)
+    for weight, own in (("up", layer.experts.up), ("down", layer.experts.down)):
+        together = tensor(shared[0][weight] + shared[1][weight])
+        torch.testing.assert_close(together, own.grad, rtol=0, atol=1e-12)
+    router = tensor(shared[0]["router"])
+    torch.testing.assert_close(router, layer.router.linear.weight.grad, rtol=0, atol=1e-12)
+    assert (shared[0]["dropped"] > 0) == (name == "limited")

@@ -1,0 +1,7 @@
+"""Layers that more than one domain uses."""
+
+from mindsci.nn.experts import Experts
+from mindsci.nn.moe import MixtureOfExperts, RoutingReport
+from mindsci.nn.router import Router, Routing
+
+__all__ = ["Experts", "MixtureOfExperts", "Router", "Routing", "RoutingReport"]
