@@ -61,6 +61,28 @@ def run(
 
 
 @app.command()
+def plan(
+    case: Annotated[Path, typer.Argument(help="Case file (TOML) of a training that can be planned.")],
+    ranks: Annotated[int, typer.Option(help="Processes, one for each device.", min=1)],
+    memory: Annotated[str, typer.Option(help="Memory of each device, such as 32GiB.")],
+    host_memory: Annotated[str, typer.Option(help="Memory of the host for each process; no limit unless given.")] = "",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a value: table.key=value.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Find how to spread a training over processes, and what each of them holds; nothing is started."""
+    from mindsci import config, units
+    from mindsci.distributed.explain import explain
+
+    loaded = config.load_case(case, settings)
+    host = units.parse(host_memory, "byte") if host_memory else float("inf")
+    made = explain(loaded, ranks, units.parse(memory, "byte"), host)
+    print(made.to_json() if as_json else made.text())
+    if not made.fits:
+        raise typer.Exit(1)
+
+
+@app.command()
 def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """List the installed plugins and what they add."""
     from mindsci import plugins as registry

@@ -31,7 +31,7 @@ class Table(BaseModel):
 class Case(Table):
     """A whole case file. A task of a plugin is a subclass that says what `run` does."""
 
-    parallel: ClassVar[bool] = False
+    several_processes: ClassVar[bool] = False
     """whether several processes may work on it together"""
     task: str
     seed: int = Field(default=0, ge=0, lt=2**47)

@@ -1,9 +1,10 @@
-"""What the core itself adds: the validation of its solvers."""
+"""What the core itself adds: the validation of its solvers, and a language model that tries the trainer."""
 
 from mindsci.plugins import Plugin
 
 plugin = Plugin(
     name="mindsci",
     summary="shared core: differentiable solvers, trainer, hub",
+    tasks={"language_model": "mindsci.train.language:LanguageCase"},
     validations={"adjoints": "mindsci.solvers.validate:adjoints"},
 )

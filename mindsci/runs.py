@@ -265,7 +265,7 @@ def execute(case: Case, folder: Path, **options: Any) -> Run:
     Where the case turns out to be impossible before anything was computed, the folder is emptied again, so
     that the mended case can take its place.
     """
-    if process_count() > 1 and not case.parallel:
+    if process_count() > 1 and not case.several_processes:
         raise InputError(
             f"task '{case.task}' runs in one process, and {process_count()} were started; run it without torchrun"
         )

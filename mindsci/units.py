@@ -65,7 +65,7 @@ def parse(text: str | float, unit: str) -> float:
         raise InputError(f"'{text}': unknown unit {names}; write for example \"1 {unit}\"") from None
     except Exception as error:  # pint's tokenizer raises whatever it meets; the cause is always the text
         raise InputError(f"'{text}' is not a quantity ({error}); write a number and a unit, \"1 {unit}\"") from None
-    if isinstance(quantity, (int, float)) or (quantity.dimensionless and unit not in ("", "dimensionless")):
+    if isinstance(quantity, (int, float)) or (quantity.unitless and unit not in ("", "dimensionless")):
         raise InputError(f"'{text}' has no unit; write for example \"{text} {unit}\"")
     try:
         value = float(quantity.to(unit).magnitude)

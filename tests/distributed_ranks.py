@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from training_tasks import Regression, RegressionCase, Springs, trainer
 
-from mindsci.nn import MixtureOfExperts
+from mindsci.distributed import Layout, local_bytes, spread
+from mindsci.nn import MixtureOfExperts, Transformer
 from mindsci.runs import Interrupted, execute
 from mindsci.train import DivergedError, Group, Trainer, process_group
 from mindsci.train.metrics import MetricsTable
@@ -28,6 +29,15 @@ MIXTURES: dict[str, dict[str, Any]] = {
     "one choice": {"choices": 1},
     "limited": {"choices": 2, "capacity_factor": 0.75},
 }
+
+LAYOUTS = [
+    {"data": 2},
+    {"data": 2, "shard": "parameters"},
+    {"data": 2, "expert": 2},
+    {"data": 2, "expert": 2, "shard": "parameters"},
+]
+DECODER: dict[str, Any] = {"vocabulary": 40, "features": 32, "heads": 4, "layers": 2, "experts": 4}
+LENGTH = 12
 
 
 def mixture_tokens() -> Tensor:
@@ -137,6 +147,47 @@ def experts(folder: Path, group: Group) -> dict[str, Any]:
     return found
 
 
+def sequences() -> Tensor:
+    return torch.randint(0, 40, (8, LENGTH + 1), generator=torch.Generator().manual_seed(6))
+
+
+def decode(model: nn.Module, rows: Tensor, optimizer: torch.optim.Optimizer) -> list[float]:
+    """Five steps on the same sequences; returns the losses."""
+    losses = []
+    for _ in range(5):
+        logits, _ = model(rows[:, :-1])
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+def decoders(group: Group) -> list[dict[str, Any]]:
+    """A small decoder spread as each layout says: its losses, and the bytes that this process holds."""
+    found = []
+    for keywords in LAYOUTS:
+        layout = Layout(**keywords)
+        torch.manual_seed(7)
+        model = Transformer(**DECODER, group=torch.distributed.group.WORLD if layout.expert > 1 else None)
+        made = spread(model, layout)
+        parameters = list(made.parameters())
+        optimizer = torch.optim.Adam(parameters, lr=1e-2)
+        losses = torch.tensor(decode(made, sequences()[group.rank :: group.world], optimizer))
+        torch.distributed.all_reduce(losses, torch.distributed.ReduceOp.AVG)
+        moments = [state[name] for state in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+        found.append(
+            {
+                "losses": losses.tolist(),
+                "weights": local_bytes(parameters),
+                "gradients": local_bytes([p.grad for p in parameters if p.grad is not None]),
+                "optimizer": local_bytes(moments),
+            }
+        )
+    return found
+
+
 def main() -> None:
     top = Path(sys.argv[1])
     # gloo now and then fails to connect or to close: torchrun then starts all ranks again, in a fresh folder.
@@ -148,6 +199,7 @@ def main() -> None:
             "leaving": leaving(folder, group),
             "case": case(folder),
             "experts": experts(folder, group),
+            "decoders": decoders(group),
         }
         everyone: list[Any] = [None] * group.world
         torch.distributed.all_gather_object(everyone, found)

@@ -36,9 +36,8 @@ class Experts(nn.Module):
             for expert in range(total):
                 own = first <= expert < first + count
                 for weight in (self.up, self.down):
-                    drawn = torch.empty(weight.shape[1:], device=weight.device).normal_(std=weight.shape[1] ** -0.5)
-                    if own:
-                        weight[expert - first] = drawn
+                    drawn = weight[expert - first] if own else torch.empty_like(weight[0])
+                    drawn.normal_(std=weight.shape[1] ** -0.5)
 
     def forward(
         self, rows: Float[Tensor, "rows features"], ends: Int[Tensor, " experts"]

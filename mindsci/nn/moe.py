@@ -9,11 +9,12 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.distributed._functional_collectives import all_to_all_single_autograd, wait_tensor
 
 from mindsci.errors import InputError
 from mindsci.nn.experts import Experts
-from mindsci.nn.router import Router
+from mindsci.nn.router import Router, counted
 from mindsci.tree import Tree
 
 
@@ -102,8 +103,9 @@ class MixtureOfExperts(nn.Module):
         n_tokens = len(experts)
         wanted = experts.mT.flatten()  # all first choices before all second ones: these find room first
         order = torch.argsort(wanted, stable=True)
-        counts = torch.bincount(wanted, minlength=self.n_experts)
-        if self.capacity_factor is not None:
+        counts = counted(wanted, self.n_experts)
+        # Tensors without numbers, in a plan, do not say how many are dropped: none.
+        if self.capacity_factor is not None and not isinstance(experts, FakeTensor):
             capacity = math.ceil(self.capacity_factor * experts.numel() / self.n_experts)
             begins = counts.cumsum(0) - counts
             rank = torch.arange(len(order), device=order.device) - begins[wanted[order]]

@@ -23,9 +23,7 @@ class Routing(Tree):
 
     def shares(self) -> Float[Tensor, " experts"]:
         """Returns the share of all choices that each expert got; it has no gradient."""
-        n_experts = self.probabilities.shape[1]
-        counts = torch.bincount(self.experts.flatten(), minlength=n_experts)
-        return counts.float() / max(self.experts.numel(), 1)
+        return counted(self.experts.flatten(), self.probabilities.shape[1]).float() / max(self.experts.numel(), 1)
 
     def balance_loss(self, shares: Float[Tensor, " experts"]) -> Float[Tensor, ""]:
         """Returns N sum_i f_i P_i [Fedus2022, eq. 4]: 1 where choices and probabilities are even over N experts.
@@ -67,3 +65,8 @@ class Router(nn.Module):
                 weights = weights / weights.sum(-1, keepdim=True)
             z_loss = torch.logsumexp(logits, dim=-1).square().mean()
         return Routing(experts=experts, weights=weights, probabilities=probabilities, z_loss=z_loss)
+
+
+def counted(experts: Int[Tensor, " choices"], n_experts: int) -> Int[Tensor, " experts"]:
+    """Returns how often each expert is chosen; unlike bincount also for tensors without numbers."""
+    return experts.new_zeros(n_experts).index_add(0, experts, torch.ones_like(experts))

@@ -23,7 +23,7 @@ class TrainingCase(Case):
     and results.json with the test metrics of the best weights.
     """
 
-    parallel: ClassVar[bool] = True
+    several_processes: ClassVar[bool] = True
     trainer: TrainerConfig
 
     def build(self, run: Run) -> Task:

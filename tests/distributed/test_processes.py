@@ -15,11 +15,23 @@ from typing import Any
 
 import pytest
 import torch
-from distributed_ranks import DOUBLE, KINDS, MIXTURES, mixture_tokens, weights
+from distributed_ranks import (
+    DECODER,
+    DOUBLE,
+    KINDS,
+    LAYOUTS,
+    LENGTH,
+    MIXTURES,
+    decode,
+    mixture_tokens,
+    sequences,
+    weights,
+)
 from training_tasks import trainer
 
+from mindsci.distributed import Layout, ledger, profile
 from mindsci.errors import InputError
-from mindsci.nn import MixtureOfExperts
+from mindsci.nn import MixtureOfExperts, Transformer
 from mindsci.train import Group
 from mindsci.train.metrics import MetricsTable
 
@@ -132,3 +144,21 @@ def test_experts_shared_by_two_processes_answer_and_learn_as_those_of_one(
     router = tensor(shared[0]["router"])
     torch.testing.assert_close(router, layer.router.linear.weight.grad, rtol=0, atol=1e-12)
     assert (shared[0]["dropped"] > 0) == (name == "limited")
+
+
+@pytest.mark.parametrize("index", range(len(LAYOUTS)), ids=[str(layout) for layout in LAYOUTS])
+def test_a_decoder_spread_over_two_processes_takes_the_steps_of_one(found: list[dict[str, Any]], index: int) -> None:
+    torch.manual_seed(7)
+    model = Transformer(**DECODER)
+    losses = decode(model, sequences(), torch.optim.Adam(model.parameters(), lr=1e-2))
+    # float32, five steps of Adam, which divides by small moments: 1e-4 of a loss of 4.
+    assert found[0]["decoders"][index]["losses"] == pytest.approx(losses, rel=1e-4)
+
+
+@pytest.mark.parametrize("index", range(len(LAYOUTS)), ids=[str(layout) for layout in LAYOUTS])
+@pytest.mark.parametrize("kind", ["weights", "gradients", "optimizer"])
+def test_the_ledger_foretells_the_bytes_of_real_shards(found: list[dict[str, Any]], kind: str, index: int) -> None:
+    layout = Layout(**LAYOUTS[index])
+    foretold = ledger(profile(Transformer, DECODER, LENGTH), layout, 8 * LENGTH)
+    measured = max(rank["decoders"][index][kind] for rank in found)
+    assert measured == pytest.approx(getattr(foretold, kind), rel=0.02)

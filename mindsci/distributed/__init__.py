@@ -1,0 +1,20 @@
+"""How a model and its training are spread over processes: the plan, what it takes, and how it is found."""
+
+from mindsci.distributed.ledger import Ledger, ledger
+from mindsci.distributed.planner import Estimate, Machine, estimates
+from mindsci.distributed.profile import Profile, profile
+from mindsci.distributed.spread import local_bytes, spread
+from mindsci.distributed.table import Layout
+
+__all__ = [
+    "Estimate",
+    "Layout",
+    "Ledger",
+    "Machine",
+    "Profile",
+    "estimates",
+    "ledger",
+    "local_bytes",
+    "profile",
+    "spread",
+]

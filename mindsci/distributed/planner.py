@@ -1,0 +1,154 @@
+"""All legal layouts of a training on a number of processes, what each takes, and which is the fastest that fits.
+
+The time is a model, not a measurement: arithmetic at a sustained rate, every transfer at a link's rate, none hidden
+behind the other. It ranks layouts; docs/how_to/plan_a_training.md says what it leaves out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from mindsci.distributed.ledger import Ledger, ledger, share
+from mindsci.distributed.profile import Profile
+from mindsci.distributed.table import Layout
+from mindsci.errors import InputError
+from mindsci.tree import Tree
+
+
+class Machine(Tree):
+    """One process's device and its ways out."""
+
+    memory: float
+    """[bytes] of the device"""
+    host_memory: float = float("inf")
+    """[bytes] of the host for each process"""
+    arithmetic: float = 150e12
+    """sustained in bfloat16 [1/s]; float32 at half of it"""
+    link: float = 100e9
+    """to other processes [bytes/s]"""
+    host_link: float = 20e9
+    """to the host [bytes/s]"""
+    host_update: float = 1e9
+    """parameters that the host's Adam updates in a second"""
+    device_update: float = 50e9
+
+
+class Estimate(Tree):
+    """A layout with what it takes. `reason` says why it cannot be used, empty where it can."""
+
+    layout: Layout
+    ledger: Ledger
+    seconds: float
+    """of a step"""
+    times: dict[str, float]
+    reason: str
+
+
+def estimates(
+    model: Profile,
+    ranks: int,
+    machine: Machine,
+    *,
+    tokens: int,
+    precision: Literal["float32", "bfloat16"] = "bfloat16",
+    micro_batches: Sequence[int] = (1, 2, 4, 8, 16, 32),
+) -> list[Estimate]:
+    """Returns all legal layouts, those that fit first, fastest first; `tokens` is the size of a step's batch.
+
+    Raises InputError where the batch cannot be cut for any.
+    """
+    found = []
+    for layout in layouts(model, ranks, precision=precision, micro_batches=micro_batches):
+        sequences = tokens // model.tokens
+        if sequences % (layout.data * layout.micro_batches):
+            continue
+        needs = ledger(model, layout, tokens)
+        times = step_times(model, layout, machine, tokens)
+        reason = ""
+        if needs.device > machine.memory:
+            reason = f"needs {needs.device / 2**30:.1f} of {machine.memory / 2**30:.1f} GiB on the device"
+        elif needs.host > machine.host_memory:
+            reason = f"needs {needs.host / 2**30:.1f} of {machine.host_memory / 2**30:.1f} GiB on the host"
+        found.append(Estimate(layout=layout, ledger=needs, seconds=sum(times.values()), times=times, reason=reason))
+    if not found:
+        raise InputError(
+            f"a batch of {tokens // model.tokens} sequences cannot be cut equally for {ranks} processes; make "
+            f"batch_size a multiple of {ranks}"
+        )
+    # Equally fast ones: the one that leaves most memory free.
+    return sorted(found, key=lambda one: (bool(one.reason), round(one.seconds, 9), one.ledger.device))
+
+
+def layouts(
+    model: Profile, ranks: int, *, precision: Literal["float32", "bfloat16"], micro_batches: Sequence[int]
+) -> Iterator[Layout]:
+    """Yields the layouts that divide processes, layers, heads, widths and experts equally."""
+    for tensor, pipeline in itertools.product(_divisors(ranks), repeat=2):
+        if ranks % (tensor * pipeline) or model.heads % tensor or model.features % tensor or model.blocks % pipeline:
+            continue
+        data = ranks // (tensor * pipeline)
+        experts = [n for n in _divisors(data) if model.n_experts % n == 0] if model.n_experts else [1]
+        shards = ("none", "optimizer", "gradients", "parameters") if data > 1 else ("none",)
+        for expert, shard, offload, recompute, parts in itertools.product(
+            experts, shards, ("none", "optimizer"), ("none", "full"), micro_batches
+        ):
+            if pipeline > 1 and parts < pipeline:
+                continue  # stages would stand idle for more than half of the time
+            if pipeline > 1 and shard in ("gradients", "parameters"):
+                continue  # gathered again for every micro-batch: never faster than sharding the optimizer alone
+            yield Layout(
+                data=data,
+                tensor=tensor,
+                pipeline=pipeline,
+                expert=expert,
+                shard=shard,  # type: ignore[arg-type]
+                offload=offload,  # type: ignore[arg-type]
+                recompute=recompute,  # type: ignore[arg-type]
+                precision=precision,
+                micro_batches=parts,
+            )
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def step_times(model: Profile, layout: Layout, machine: Machine, tokens: int) -> dict[str, float]:
+    """Returns the seconds of each part of a step.
+
+    A ring moves 2 (n - 1) / n of what it sums, (n - 1) / n of what it gathers or scatters. A token is multiplied with
+    each active parameter once forward, twice backward, once more where blocks are computed again.
+    """
+    item = 2.0 if layout.precision == "bfloat16" else 4.0
+    rate = machine.arithmetic * (1.0 if layout.precision == "bfloat16" else 0.5)
+    passes = 4.0 if layout.recompute == "full" else 3.0
+    own, at_once = share(model, layout), tokens / layout.data
+    stages, parts, blocks = layout.pipeline, layout.micro_batches, model.blocks / layout.pipeline
+    work = passes * 2.0 * model.active * tokens / (layout.ranks * rate)
+    times = {"arithmetic": work, "idle": work * (stages - 1) / parts if stages > 1 else 0.0}
+
+    gathers = {"none": 0, "optimizer": 0, "gradients": 0, "parameters": 2}[layout.shard] * parts
+    sums = parts if layout.shard in ("gradients", "parameters") else 1
+    travelling = 0.0
+    for parameters, over in ((own.common, own.over), (own.experts, own.experts_over)):
+        ring = (over - 1) / over * item * parameters
+        # A sum is scattered and gathered; where shards are kept it is scattered, and the update gathered.
+        again = 0 if layout.shard == "parameters" else 1
+        travelling += ring * (sums + again + gathers)
+    times["gradients"] = travelling / machine.link
+
+    row = item * at_once * model.features
+    # Two sums forward and two backward in each block, and those of the blocks computed again.
+    times["tensor"] = blocks * 2 * (passes - 1) * 2 * (layout.tensor - 1) / layout.tensor * row / machine.link
+    away = (layout.expert - 1) / layout.expert
+    mixtures = blocks if model.n_experts else 0
+    times["experts"] = mixtures * 2 * (passes - 1) * model.choices * away * row / layout.tensor / machine.link
+    times["stages"] = 2 * row / machine.link if stages > 1 else 0.0
+
+    updated = own.kept(layout.shard != "none")
+    times["update"] = updated / machine.device_update
+    if layout.offload == "optimizer":
+        times["update"] = updated / machine.host_update + 2 * item * updated / machine.host_link
+    return times

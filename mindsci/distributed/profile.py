@@ -1,0 +1,125 @@
+"""What a training step of a model is made of, from the model itself, without memory for its weights.
+
+The model is built and run once on tensors that have shapes but no numbers (torch's FakeTensorMode); what autograd keeps
+for the way back is counted as it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from mindsci.errors import InputError
+from mindsci.nn import Experts
+from mindsci.tree import Tree
+
+
+class Profile(Tree):
+    """Sizes of a model of equal blocks. Counts of parameters; bytes are those of bfloat16."""
+
+    blocks: int
+    block: int
+    """parameters of all blocks that are no experts'"""
+    experts: int
+    """parameters of all experts"""
+    rest: int
+    """parameters outside blocks: embedding, last norm, head"""
+    n_experts: int
+    choices: int
+    heads: int
+    features: int
+    tokens: int
+    """tokens of the sequence that was run"""
+    kept: float
+    """bytes that a token keeps in all blocks for the way back"""
+    kept_input: float
+    """bytes that a token keeps of all blocks' inputs alone"""
+    kept_rest: float
+    """bytes that a token keeps outside the blocks, the logits' gradient included"""
+    kept_block: float
+    """bytes that a token keeps in the block that keeps most"""
+
+    @property
+    def parameters(self) -> int:
+        """All parameters."""
+        return self.block + self.experts + self.rest
+
+    @property
+    def active(self) -> float:
+        """Parameters that a token meets."""
+        return self.block + self.rest + self.experts * self.choices / max(self.n_experts, 1)
+
+
+def profile(build: Callable[..., nn.Module], config: dict[str, Any], length: int) -> Profile:
+    """Returns the profile of build(**config), a decoder with `blocks`, for sequences of `length` tokens."""
+    with _without_memory():
+        model = build(**config)
+        blocks = getattr(model, "blocks", None)
+        if not isinstance(blocks, nn.ModuleList):
+            raise InputError(f"{type(model).__name__} has no ModuleList `blocks`, which a plan cuts and shards by")
+        kept = _kept(model, blocks, torch.zeros(1, length, dtype=torch.long))
+    parts = [module for module in model.modules() if isinstance(module, Experts)]
+    experts = sum(parameter.numel() for part in parts for parameter in part.parameters())
+    in_blocks = sum(parameter.numel() for parameter in blocks.parameters())
+    total = sum(parameter.numel() for parameter in model.parameters())
+    inside = [kept.get(index, 0) / length for index in range(len(blocks))]
+    features, vocabulary = int(config["features"]), int(config["vocabulary"])
+    return Profile(
+        blocks=len(blocks),
+        block=in_blocks - experts,
+        experts=experts,
+        rest=total - in_blocks,
+        n_experts=int(config.get("experts", 0)) if parts else 0,
+        choices=int(config.get("choices", 2)),
+        heads=int(config["heads"]),
+        features=features,
+        tokens=length,
+        kept=sum(inside),
+        kept_input=2.0 * features * len(blocks),
+        # The cross entropy keeps its log-probabilities, and hands back their gradient, in float32.
+        kept_rest=kept.get(-1, 0) / length + 2 * 4.0 * vocabulary,
+        kept_block=max(inside),
+    )
+
+
+def _kept(model: nn.Module, blocks: nn.ModuleList, tokens: Tensor) -> dict[int, int]:
+    """Bytes kept for the way back in each block, and outside (-1); a weight is kept anyway and not counted."""
+    weights = {id(parameter) for parameter in model.parameters()}
+    storages = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+    found: dict[int, dict[int, int]] = {}
+    place = [-1]
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if id(tensor) not in weights and storage._cdata not in storages:
+            found.setdefault(place[0], {})[storage._cdata] = storage.nbytes()
+        return tensor
+
+    def enter(index: int) -> Callable[..., None]:
+        return lambda *_: place.__setitem__(0, index)
+
+    hooks = []
+    for index, block in enumerate(blocks):
+        hooks += [block.register_forward_pre_hook(enter(index)), block.register_forward_hook(enter(-1))]
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        kept_alive = model(tokens)
+    for hook in hooks:
+        hook.remove()
+    del kept_alive
+    return {index: sum(sizes.values()) for index, sizes in found.items()}
+
+
+@contextmanager
+def _without_memory() -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with FakeTensorMode():
+            yield
+    finally:
+        torch.set_default_dtype(before)

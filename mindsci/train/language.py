@@ -1,0 +1,149 @@
+"""A language model on the bytes of a text: the task "mindsci/language_model"."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy
+import torch
+from jaxtyping import Float, Int, UInt8
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from mindsci.config import InputFile, Quantity, Table
+from mindsci.distributed import Layout, Machine, Profile, profile
+from mindsci.errors import InputError, StorageError
+from mindsci.nn import Transformer
+from mindsci.runs import Run
+from mindsci.train.batches import Batches
+from mindsci.train.case import TrainingCase
+from mindsci.train.parallel import Group
+from mindsci.train.task import Task
+
+BYTES = 256
+SHARES = {"train": (0.0, 0.9), "validation": (0.9, 0.95), "test": (0.95, 1.0)}
+"""Where in the text each split lies: apart, so that no sequence is in two."""
+
+
+class TextTable(Table):
+    """`[data]`: a text, cut into sequences."""
+
+    file: InputFile | None = None
+    length: int = Field(default=256, ge=2)
+    """bytes of a sequence"""
+    batch_size: int = Field(default=16, ge=1)
+    """sequences of a step, over all processes"""
+
+
+class DecoderTable(Table):
+    """`[model]`: see `mindsci.nn.Transformer`."""
+
+    vocabulary: int = Field(default=BYTES, ge=BYTES)
+    features: int = Field(default=128, ge=2)
+    heads: int = Field(default=4, ge=1)
+    layers: int = Field(default=4, ge=1)
+    hidden: int = Field(default=0, ge=0)
+    experts: int = Field(default=0, ge=0)
+    choices: int = Field(default=2, ge=1)
+    capacity_factor: float | None = Field(default=None, gt=0)
+    every: int = Field(default=1, ge=1)
+
+
+class ClusterTable(Table):
+    """`[cluster]`: what a plan assumes of each process's device."""
+
+    teraflops: float = Field(default=150.0, gt=0)
+    """10^12 multiplications and additions a second that bfloat16 products sustain"""
+    link: Quantity("byte/s") = "100 GB/s"
+    """to other processes"""
+    host_link: Quantity("byte/s") = "20 GB/s"
+    """to the host"""
+    host_update: float = Field(default=1e9, gt=0)
+    """parameters a second that the host's Adam updates, for each process"""
+
+    def machine(self, memory: float, host_memory: float) -> Machine:
+        """Returns the machine with its memories [bytes]."""
+        return Machine(
+            memory=memory,
+            host_memory=host_memory,
+            arithmetic=1e12 * self.teraflops,
+            link=self.link,
+            host_link=self.host_link,
+            host_update=self.host_update,
+        )
+
+
+class LanguageTask(Task):
+    """The next byte of a text; loss = cross entropy [nats], and for mixtures their losses of balance and of logits."""
+
+    units: ClassVar[dict[str, str]] = {"bits_per_byte": "bits"}
+    balance_weight = 1e-2
+    z_weight = 1e-3
+
+    def __init__(
+        self, model: Transformer, text: UInt8[Tensor, " bytes"], table: TextTable, *, shuffle_seed: int
+    ) -> None:
+        self.model, self.text, self.table, self.shuffle_seed = model, text, table, shuffle_seed
+        if len(text) < 40 * (table.length + 1):
+            raise InputError(
+                f"the text has {len(text)} bytes, too few for sequences of {table.length} in each split; use a text of "
+                f"{40 * (table.length + 1)} bytes or more, or a smaller data.length"
+            )
+
+    def batches(self, split: str) -> Batches:
+        low, high = (int(share * len(self.text)) for share in SHARES[split])
+        starts = torch.arange(low, high - self.table.length, self.table.length)
+        train = split == "train"
+        return Batches(
+            starts, self.table.batch_size, self._cut, shuffle_seed=self.shuffle_seed if train else None, drop_last=train
+        )
+
+    def _cut(self, starts: Int[Tensor, " items"], indices: Int[Tensor, " batch"]) -> UInt8[Tensor, "batch length"]:
+        return self.text[starts[indices][:, None] + torch.arange(self.table.length + 1)]
+
+    def loss(self, batch: UInt8[Tensor, "batch length"]) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Returns the loss and the bits a byte; shares of the busiest expert and of dropped choices for mixtures."""
+        batch = batch.long()
+        logits, reports = self.model(batch[:, :-1])
+        entropy = cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
+        metrics = {"bits_per_byte": entropy.detach() / numpy.log(2.0)}
+        loss = entropy
+        if reports:
+            for report in reports:
+                loss = loss + (self.balance_weight * report.balance_loss + self.z_weight * report.z_loss) / len(reports)
+            metrics["busiest_expert"] = torch.stack([report.load.max() for report in reports]).max()
+            metrics["dropped"] = torch.stack([report.dropped for report in reports]).mean()
+        return loss, metrics
+
+
+class LanguageCase(TrainingCase):
+    """The case of task "mindsci/language_model"."""
+
+    data: TextTable = TextTable()
+    model: DecoderTable = DecoderTable()
+    parallel: Layout = Layout()
+    cluster: ClusterTable = ClusterTable()
+
+    def build(self, run: Run) -> LanguageTask:
+        """Returns the task, with a new model."""
+        layout, processes = self.parallel, Group.current().world
+        changed = layout.model_dump(exclude_defaults=True).keys() - {"data"}
+        if changed or layout.data not in (1, processes):
+            raise InputError(
+                f"[parallel] {', '.join(sorted(changed)) or f'data = {layout.data}'}: `mindsci run` spreads the data "
+                f"alone, over the processes that torchrun starts ({processes} now); leave the table out"
+            )
+        if self.data.file is None:
+            raise InputError('data.file is missing: name a text, such as file = "book.txt"')
+        try:
+            content = self.data.file.read_bytes()
+        except OSError as error:
+            raise StorageError(f"cannot read data.file '{self.data.file}': {error.strerror}") from None
+        text = torch.from_numpy(numpy.frombuffer(content, dtype=numpy.uint8).copy())
+        return LanguageTask(Transformer(**self.model.model_dump()), text, self.data, shuffle_seed=self.seed)
+
+    def profile(self) -> tuple[Profile, int]:
+        """Returns the profile of the model and the tokens of a step, for a plan."""
+        found = profile(Transformer, self.model.model_dump(), self.data.length)
+        return found, self.data.batch_size * self.data.length
