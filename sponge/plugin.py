@@ -8,6 +8,7 @@ plugin = Plugin(
     tasks={"train": "sponge.tasks:TrainPotentialCase", "md": "sponge.case:MolecularDynamicsCase"},
     models={
         "schnet": "sponge.potentials.schnet:SchNet",
+        "molct": "sponge.potentials.molct:MolCT",
         "lennard_jones": "sponge.potentials.lennard_jones:LennardJones",
     },
     readers={"rmd17": "sponge.data.rmd17:read"},

@@ -1,0 +1,12 @@
+"""Functions of a distance that potentials share."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+def smooth_cutoff(distances: Float[Tensor, " *pairs"], cutoff: float) -> Float[Tensor, " *pairs"]:
+    """Returns 1 - 6 x^5 + 15 x^4 - 10 x^3, x = d / cutoff, inside the cutoff and 0 beyond [Unke2019]: C2 there."""
+    x = (distances / cutoff).clamp(max=1.0)
+    return 1.0 + x**3 * (x * (15.0 - 6.0 * x) - 10.0)
