@@ -29,6 +29,8 @@ AVOGADRO = constants.N_A
 
 BOLTZMANN_EV = constants.k / constants.e
 """Boltzmann constant [eV/K]"""
+COULOMB_EV_ANGSTROM = constants.e / (4 * math.pi * constants.epsilon_0) * 1e10
+"""energy of two elementary charges 1 angstrom apart [eV angstrom]"""
 ACCELERATION = constants.e / constants.physical_constants["atomic mass constant"][0] * 1e-10
 """1 eV/angstrom/Da as an acceleration [angstrom/fs^2]"""
 KCAL_PER_MOL_EV = 1000 * constants.calorie / constants.N_A / constants.e

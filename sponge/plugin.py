@@ -8,6 +8,7 @@ plugin = Plugin(
     tasks={"train": "sponge.tasks:TrainPotentialCase", "md": "sponge.case:MolecularDynamicsCase"},
     models={
         "schnet": "sponge.potentials.schnet:SchNet",
+        "physnet": "sponge.potentials.physnet:PhysNet",
         "molct": "sponge.potentials.molct:MolCT",
         "lennard_jones": "sponge.potentials.lennard_jones:LennardJones",
     },

@@ -1,36 +1,68 @@
-"""Temporary."""
+"""What potentials share whose energy is a sum of what their atoms add."""
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from collections.abc import Sequence
 
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sponge.neighbors import Neighbors
 from sponge.potentials.potential import Potential
-from sponge.potentials.schnet import _atomic_numbers
+from sponge.potentials.schnet import atomic_numbers_of
+from sponge.system import System
 
 
 class AtomwisePotential(Potential):
-    def __init__(self, elements):
+    """Energy of a system: sum over its atoms of scale * atomic_energies + reference[element] [eV].
+
+    A subclass writes `atomic_energies`, or `forward` with `sum_of_atoms` where it adds more.
+
+    Args:
+        elements: atomic numbers or symbols that the potential is trained on.
+    """
+
+    elements: tuple[int, ...]
+    reference: Tensor
+    scale: Tensor
+    element_index: Tensor
+
+    def __init__(self, elements: Sequence[int | str]) -> None:
         super().__init__()
-        self.elements = _atomic_numbers(elements)
+        self.elements = atomic_numbers_of(elements)
         index = torch.full((max(self.elements) + 1,), -1)
         index[list(self.elements)] = torch.arange(len(self.elements))
         self.register_buffer("element_index", index, persistent=False)
         self.register_buffer("reference", torch.zeros(len(self.elements), dtype=torch.float64))
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
 
-    def reset(self):
+    def reset(self) -> None:
+        """Draws new weights: Xavier uniform for the dense layers, zero biases."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def set_scales(self, *, reference, scale):
+    def set_scales(self, *, reference: Float[Tensor, " elements"], scale: float) -> None:
+        """Sets the reference energy of each element, in the order of `elements`, and the scale [eV]."""
         self.reference.copy_(reference)
         self.scale.fill_(scale)
 
-    def forward(self, system, neighbors):
-        kinds = self.element_index[system.atomic_numbers]
-        atomic = self.atomic_energies(system, neighbors).double() * self.scale.double() + self.reference.double()[kinds]
-        return system.sum_over_atoms(atomic)
+    def kinds(self, system: System) -> Int[Tensor, " atoms"]:
+        """Returns the place of each atom's element in `elements`."""
+        return self.element_index[system.atomic_numbers]
+
+    def forward(self, system: System, neighbors: Neighbors) -> Float[Tensor, " systems"]:
+        return self.sum_of_atoms(system, self.atomic_energies(system, neighbors))
+
+    def atomic_energies(self, system: System, neighbors: Neighbors) -> Float[Tensor, " atoms"]:
+        """Returns what each atom adds to the energy, before scale and reference."""
+        raise NotImplementedError(f"{type(self).__name__} has no atomic_energies(system, neighbors)")
+
+    def sum_of_atoms(self, system: System, atomic: Float[Tensor, " atoms"]) -> Float[Tensor, " systems"]:
+        """Returns the energy of each system [eV] from what its atoms add before scale and reference."""
+        # Reference energies are thousands of eV: the sum is taken in float64 whatever the dtype of the model.
+        energies = atomic.double() * self.scale.double() + self.reference.double()[self.kinds(system)]
+        return system.sum_over_atoms(energies)

@@ -41,7 +41,7 @@ def slots(neighbors: Neighbors) -> Slots:
         used = int(neighbors.rows[-1])
         centre, neighbor = centre[:used], neighbor[:used]
     edge = torch.arange(len(centre), device=centre.device)
-    rows = neighbors.rows
+    rows = neighbors.rows.clamp(max=len(centre))  # One that is too full is made anew; until then nothing may break.
     if neighbors.half:
         centre, neighbor, edge = torch.cat((centre, neighbor)), torch.cat((neighbor, centre)), edge.repeat(2)
         centre, order = centre.sort(stable=True)

@@ -126,7 +126,7 @@ class MolCT(AtomwisePotential):
         envelope = where.pick(smooth_cutoff(distances, self.cutoff)) * where.filled
         # An atom sees itself in full, wherever the cutoff is.
         envelope = torch.cat((torch.ones_like(envelope[:, :1]), envelope[:, 1:]), dim=1)
-        start = self.embedding(self.element_index[system.atomic_numbers])
+        start = self.embedding(self.kinds(system))
         x, taken = start, torch.zeros_like(start[:, 0])
         for number in range(self.n_interactions):
             layer = self.layers[number % len(self.layers)]

@@ -64,7 +64,7 @@ class SchNet(Potential):
                 f"SchNet with cutoff = {cutoff} angstrom, gaussians = {gaussians}, features = {features}, "
                 f"interactions = {interactions}: use a positive cutoff, 2 gaussians, 2 features, 1 interaction or more"
             )
-        self.elements = _atomic_numbers(elements)
+        self.elements = atomic_numbers_of(elements)
         self.config = {
             "elements": list(elements),
             "features": features,
@@ -184,7 +184,11 @@ def cosine_cutoff(distances: Float[Tensor, " pairs"], cutoff: float) -> Float[Te
     return torch.where(distances < cutoff, inside, 0.0)
 
 
-def _atomic_numbers(elements: Sequence[int | str]) -> tuple[int, ...]:
+def atomic_numbers_of(elements: Sequence[int | str]) -> tuple[int, ...]:
+    """Returns the atomic numbers of elements given by number or symbol, sorted, each once.
+
+    Raises InputError for what is no element.
+    """
     from ase.data import atomic_numbers, chemical_symbols
 
     unknown = [
