@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Inexact, Int
+from jaxtyping import Complex, Float, Inexact, Int
 from torch import Tensor
 
 from mindsci.tree import Tree
@@ -126,3 +126,16 @@ def zero_fields(
         records=torch.zeros(n_probes, n_samples, **options),
         spectra=torch.zeros(2, n_frequencies, n_points, **options),
     )
+
+
+def cell_average(edges: Complex[Tensor, "3 x y z"]) -> Complex[Tensor, "3 cx cy cz"]:
+    """Returns a field of edges at the cell centres: the mean of the four edges around a cell, for each component."""
+    parts = []
+    for component in range(3):
+        values = edges[component]
+        for axis in range(3):
+            size = values.shape[axis]
+            low = values.narrow(axis, 0, size - 1)
+            values = low if axis == component else 0.5 * (low + values.narrow(axis, 1, size - 1))
+        parts.append(values)
+    return torch.stack(parts)

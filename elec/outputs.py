@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from torch import Tensor
 from elec.case.march import Column, scattering
 from elec.case.model import Model
 from elec.case.pattern import patterns
-from elec.fdtd import spectrum
-from elec.geometry import write_parts, write_rectilinear
+from elec.fdtd import Box, Media, spectrum
+from elec.fields import cell_average
+from elec.geometry import Scene, write_parts, write_rectilinear
 from elec.grid import Grid
+from elec.mesh import Mesh
 from elec.mesh.features import mesh_of
 from elec.network import Resonance, decibels, lowest, plot_reflection, resonances
 from elec.pictures import plot_layer, plot_mesh, plot_pattern
@@ -30,18 +32,19 @@ PASSIVE = 1e-3
 """Excess of the largest singular value of S over one from which a run is told to be no passive device."""
 
 
-def write_geometry(run: Run, model: Model) -> None:
+def write_geometry(run: Run, scene: Scene, mesh: Mesh, media: Media) -> None:
     """Writes the parts' triangles, the mesh over them and the material of each cell, before fields are computed."""
-    write_parts(run.path("geometry.vtu"), [mesh_of(part) for part in model.scene.parts])
+    if scene.parts:
+        write_parts(run.path("geometry.vtu"), [mesh_of(part) for part in scene.parts])
     with run.writing("mesh.png") as path:
-        plot_mesh(path, model.mesh, model.scene)
-    cells = model.scene.cell_materials(model.grid)
+        plot_mesh(path, mesh, scene)
+    cells = scene.cell_materials(mesh.grid)
     fields = {
         "relative_permittivity": cells.relative_permittivity.to(torch.float32),
         "conductivity": cells.conductivity.to(torch.float32),
-        "metal": metal_share(model.media.metal),
+        "metal": metal_share(media.metal),
     }
-    write_rectilinear(run.path("materials.vtr"), model.grid, fields)
+    write_rectilinear(run.path("materials.vtr"), mesh.grid, fields)
 
 
 def write_results(run: Run, case: AntennaCase, model: Model, columns: Sequence[Column]) -> None:
@@ -178,30 +181,48 @@ def _write_fields(
 ) -> None:
     """Writes E as VTK and |E| in the plane as PNG: at the asked frequencies, or at those nearest to the resonances."""
     monitors = model.monitors
-    box = monitors.boxes[0]
     edges = monitors.unpack(column.spectra.cpu())[0]
     known = torch.tensor(monitors.frequencies, dtype=torch.float64)
     nearest = {int((known - one.frequency).abs().argmin()) for one in found}
     source = source_spectrum(model.ports[driven], column.records.shape[1], model.dt, known)
-    x, y, z = (model.grid.nodes(axis)[box.low[axis] : box.high[axis]] for axis in range(3))
+    chosen = range(len(known)) if asked else sorted(nearest)
+    fields = {float(known[index]): edges[index] / source[index] for index in chosen}
+    write_volume(run, model, monitors.boxes[0], fields, suffix=suffix, of="1 V of the source")
+
+
+def write_volume(
+    run: Run,
+    place: Any,
+    box: Box,
+    fields: Mapping[float, Complex[Tensor, "3 x y z"]],
+    *,
+    suffix: str = "",
+    of: str,
+) -> None:
+    """Writes E [V/m] in a box, by frequency [Hz], as VTK and |E| in the plane of the pictures as PNG.
+
+    place has the grid, the scene and the plane; of says in words to what the field belongs.
+    """
+    x, y, z = (place.grid.nodes(axis)[box.low[axis] : box.high[axis]] for axis in range(3))
     grid = Grid(x=x, y=y, z=z)
-    axis, cell = model.plane
+    axis, cell = place.plane
     cells: dict[str, Tensor] = {}
-    for index in range(len(known)) if asked else sorted(nearest):
-        label = f"{float(known[index]) / 1e9:.4g}_GHz"
-        field = cell_average(edges[index] / source[index])
+    for frequency, edges in fields.items():
+        label = f"{frequency / 1e9:.4g}_GHz"
+        field = cell_average(edges)
         cells |= {f"electric_{label}_real": field.real.float(), f"electric_{label}_imaginary": field.imag.float()}
         magnitude = field.abs().square().sum(0).sqrt()
         layer = magnitude.select(axis, cell - box.low[axis])
         with run.writing(f"field_{label}{suffix}.png") as path:
             plot_layer(
                 path,
-                model.grid,
+                place.grid,
                 grid,
                 layer,
-                model.plane,
-                [mesh_of(part) for part in model.scene.parts],
-                frequency=float(known[index]),
+                place.plane,
+                [mesh_of(part) for part in place.scene.parts],
+                frequency=frequency,
+                of=of,
             )
     if cells:
         write_rectilinear(run.path(f"fields{suffix}.vtr"), grid, cells)
@@ -235,19 +256,6 @@ def _write_far_field(
             f"radiation efficiency {at}": pattern.efficiency,
         }
     return figures
-
-
-def cell_average(edges: Complex[Tensor, "3 x y z"]) -> Complex[Tensor, "3 cx cy cz"]:
-    """Returns a field of edges at the cell centres: the mean of the four edges around a cell, for each component."""
-    parts = []
-    for component in range(3):
-        values = edges[component]
-        for axis in range(3):
-            size = values.shape[axis]
-            low = values.narrow(axis, 0, size - 1)
-            values = low if axis == component else 0.5 * (low + values.narrow(axis, 1, size - 1))
-        parts.append(values)
-    return torch.stack(parts)
 
 
 def metal_share(metal: Bool[Tensor, "3 x y z"]) -> Float[Tensor, "cx cy cz"]:

@@ -11,6 +11,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from elec.case.pattern import Pattern
+from elec.case.radiation import CrossSection
 from elec.geometry import Part, Scene
 from elec.grid import AXES, Grid
 from elec.mesh.automatic import Mesh
@@ -31,11 +32,12 @@ def plot_layer(
     parts: Sequence[Part],
     *,
     frequency: float,
+    of: str = "1 V of the source",
 ) -> None:
     """Draws |E| [V/m] in a layer of cells, in dB below its maximum, as PNG.
 
     Arguments: shown, the part of the grid that the layer covers; plane, the layer's normal axis and its cell in the
-    whole grid; frequency [Hz].
+    whole grid; frequency [Hz]; of, what the field belongs to, in words.
     """
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
@@ -59,7 +61,7 @@ def plot_layer(
     axes.set_ylabel(f"{AXES[across[1]]} [mm]")
     ends = grid.nodes(axis)[cell : cell + 2] * 1e3
     axes.set_title(f"|E| at {frequency / 1e9:.4g} GHz, {AXES[axis]} = {float(ends[0]):.3f} to {float(ends[1]):.3f} mm")
-    figure.colorbar(image, ax=axes, label=f"dB below {highest:.3g} V/m for 1 V of the source")
+    figure.colorbar(image, ax=axes, label=f"dB below {highest:.3g} V/m for {of}")
     figure.savefig(path, format="png")
 
 
@@ -87,6 +89,26 @@ def plot_pattern(path: Path, pattern: Pattern) -> None:
     axes.set_theta_direction(-1)
     axes.set_rmin(lowest)
     axes.set_title(f"directivity at {pattern.frequency / 1e9:.4g} GHz, {pattern.directivity:.2f} dBi at most")
+    axes.legend(loc="lower right")
+    figure.savefig(path, format="png")
+
+
+def plot_cross_section(path: Path, section: CrossSection) -> None:
+    """Draws a bistatic cross-section as PNG: dB above a square metre over the angle from the direction of travel."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.0, 6.0), dpi=120, layout="constrained")
+    axes = figure.add_subplot(projection="polar")
+    planes = {"E plane": section.electric_plane, "H plane": section.magnetic_plane}
+    levels = {name: 10.0 * np.log10(np.maximum(values, 1e-30)) for name, values in planes.items()}
+    highest = max(float(level.max()) for level in levels.values())
+    for name, level in levels.items():
+        axes.plot(np.radians(section.angle), np.maximum(level, highest + LOWEST), label=name)
+    axes.set_theta_zero_location("N")
+    axes.set_theta_direction(-1)
+    axes.set_rmin(highest + LOWEST)
+    back = 10.0 * np.log10(max(section.back, 1e-30))
+    axes.set_title(f"cross-section [dBsm] at {section.frequency / 1e9:.4g} GHz, {back:.2f} straight back (180 deg)")
     axes.legend(loc="lower right")
     figure.savefig(path, format="png")
 

@@ -5,7 +5,7 @@ from mindsci.plugins import Plugin
 plugin = Plugin(
     name="elec",
     summary="electromagnetics: CAD geometry, FDTD, S-parameters",
-    tasks={"antenna": "elec.case:AntennaCase"},
+    tasks={"antenna": "elec.case:AntennaCase", "fields": "elec.case:FieldsCase"},
     benchmarks={
         "fdtd": "elec.bench:fdtd",
         "fdtd-gradient": "elec.bench_gradient:fdtd_gradient",

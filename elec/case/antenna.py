@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
+from elec.case.base import FieldCase
 from elec.case.march import Column, column_of
-from elec.case.mesh import AnyGridTable
-from elec.case.model import Model, as_lines, assemble, prepare
-from elec.case.ports import ElementTable, PortTable
-from elec.case.shapes import GeometryTable
-from elec.case.tables import BoundaryTable, ExcitationTable, FarFieldTable, FieldTable, FrequencyTable, TimeTable
-from elec.materials import MaterialTable
+from elec.case.model import Model, assemble, prepare
+from elec.case.ports import PortTable
+from elec.case.progress import SAVE_EVERY, Clock
+from elec.case.setting import as_lines
+from elec.case.tables import ExcitationTable, FrequencyTable
 from mindsci import tree
-from mindsci.config import Case
 from mindsci.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -25,31 +24,20 @@ if TYPE_CHECKING:
     from elec.fields import Fields
     from mindsci.runs import Run
 
-SAVE_EVERY = 30.0
-"""Seconds between two restart files."""
 
-
-class AntennaCase(Case):
+class AntennaCase(FieldCase):
     """An antenna or a circuit: S-parameters of its ports, fields and patterns, from its parts by FDTD."""
 
-    geometry: GeometryTable
-    materials: dict[str, MaterialTable] = {}
-    grid: AnyGridTable
-    boundaries: BoundaryTable = BoundaryTable()
     ports: list[PortTable] = Field(min_length=1)
     drive: list[str] | None = None
     """names of the ports that are driven, a run for each; all unless given: columns of S for the others are left out"""
-    elements: list[ElementTable] = []
     excitation: ExcitationTable
     frequencies: FrequencyTable
-    time: TimeTable = TimeTable()
-    fields: FieldTable = FieldTable()
-    far_field: FarFieldTable = FarFieldTable()
-    engine: Literal["auto", "reference", "numba", "triton"] = "auto"
-    precision: Literal["float32", "float64"] = "float32"
 
     @model_validator(mode="after")
     def _band(self) -> AntennaCase:
+        if not self.geometry.parts:
+            raise InputError("geometry.parts is empty, and ports lie between conductors; add a part")
         highest = max([self.frequencies.stop, *self.fields.frequencies, *self.far_field.frequencies])
         if highest > 1.5 * self.excitation.frequency_max:
             raise InputError(
@@ -107,7 +95,7 @@ class AntennaCase(Case):
         model = prepare(self, run.device)
         for line in model.notes:
             run.log(line)
-        write_geometry(run, model)
+        write_geometry(run, model.scene, model.mesh, model.media)
         write_results(run, self, model, _Runner(self, model, run).all())
 
 
@@ -142,7 +130,7 @@ class _Runner:
             own = {name.removeprefix("fields."): part for name, part in again[0].items() if name.startswith("fields.")}
             fields, done = tree.with_named_leaves(fields, own), again[1]
             run.log(f"continuing at step {done}")
-        saved, clock = time.monotonic(), _Clock(model.grid.n_cells)
+        saved, clock = time.monotonic(), Clock(model.grid.n_cells)
         with run.progress(limits.n_steps, "FDTD", done=done) as progress:
             for now, count in model.march(driven, fields, limits, done):
                 rate = clock.rate(count - done)
@@ -170,20 +158,3 @@ class _Runner:
             tensors |= {f"columns.{index}.records": column.records, f"columns.{index}.spectra": column.spectra}
         steps = [column.n_steps for column in self.columns]
         self.run.save_restart(tensors, {"driven": driven, "step": done, "steps": steps})
-
-
-class _Clock:
-    """Million cells a second, the first chunk left out: it compiles the kernel."""
-
-    def __init__(self, cells: int) -> None:
-        self.cells = cells
-        self.steps = 0
-        self.began: float | None = None
-
-    def rate(self, steps: int) -> float | None:
-        """Counts steps that have just been taken; None until there is something to go by."""
-        if self.began is None:
-            self.began = time.monotonic() if steps else None
-            return None
-        self.steps += steps
-        return 1e-6 * self.cells * self.steps / max(time.monotonic() - self.began, 1e-9) if self.steps else None

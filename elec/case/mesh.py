@@ -56,14 +56,18 @@ class AutoGridTable(Table):
 
     def ends(self, scene: Scene) -> list[tuple[float, float]]:
         """Returns where the grid ends along each axis [m]."""
-        bounds, found = scene.bounds(), []
+        found: list[tuple[float, float]] = []
         for axis, name in enumerate(AXES):
             given = getattr(self.extent, name)
-            if given is None and self.margin is None:
+            if given is not None:
+                found.append(given)
+                continue
+            if self.margin is None:
                 raise InputError(f"grid: give margin, or extent.{name}, so that it is known where the grid ends")
-            low, high = bounds[axis]
-            margin = self.margin[axis] if self.margin is not None else 0.0
-            found.append(given if given is not None else (low - margin, high + margin))
+            if not scene.parts:
+                raise InputError(f"there are no parts to put a margin around; give extent.{name}")
+            low, high = scene.bounds()[axis]
+            found.append((low - self.margin[axis], high + self.margin[axis]))
             if not found[-1][0] < found[-1][1]:
                 raise InputError(f"the parts have no extent along {name} and there is no margin; set grid.margin")
         return found
@@ -109,6 +113,8 @@ def build_mesh(
     """Returns the mesh of either table."""
     if isinstance(table, AutoGridTable):
         return table.build(scene, frequency, layers, stations)
+    if not scene.parts:
+        raise InputError('cells given one by one are those of parts, and there are none; use mode = "auto" with extent')
     air_cell = SPEED_OF_LIGHT / frequency / CELLS_PER_WAVELENGTH
     even = {count for sides in layers for count in sides}
     grid = table.build(

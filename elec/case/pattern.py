@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from elec.case.march import Column
 from elec.case.model import Model
-from elec.observables import far_field, radiated_power, sphere_directions
+from elec.observables import Surface, far_field, radiated_power, sphere_directions
 from mindsci.tree import Tree
 from mindsci.units import SPEED_OF_LIGHT
 
@@ -54,10 +54,7 @@ def patterns(case: AntennaCase, model: Model, column: Column, driven: int) -> li
     index = [model.monitors.frequencies.index(frequency) for frequency in wanted]
     spectra = [part[index] for part in model.monitors.unpack(column.spectra.cpu().to(torch.float64))[1:]]
     frequencies = torch.tensor(wanted, dtype=torch.float64)
-    size = math.dist(
-        *([float(surface.grid.nodes(axis)[node[axis]]) for axis in range(3)] for node in (surface.low, surface.high))
-    )
-    rings = max(LEAST_RINGS, math.ceil(2.0 * math.pi * max(wanted) / SPEED_OF_LIGHT * size) + 10)
+    rings = rings_of(surface, max(wanted))
     sphere = sphere_directions(rings, 2 * rings)
     radiated = radiated_power(surface, spectra)
     everywhere = far_field(surface, spectra, wanted, model.dt, sphere.theta, sphere.phi).gain(radiated)
@@ -83,9 +80,9 @@ def patterns(case: AntennaCase, model: Model, column: Column, driven: int) -> li
         found.append(
             Pattern(
                 frequency=frequency,
-                directivity=_decibels(peak),
-                gain=_decibels(peak * efficiency),
-                realised_gain=_decibels(peak * realised),
+                directivity=decibels(peak),
+                gain=decibels(peak * efficiency),
+                realised_gain=decibels(peak * realised),
                 efficiency=efficiency,
                 theta=theta.numpy(),
                 phi=CUTS,
@@ -95,5 +92,14 @@ def patterns(case: AntennaCase, model: Model, column: Column, driven: int) -> li
     return found
 
 
-def _decibels(power: float) -> float:
+def rings_of(surface: Surface, frequency: float) -> int:
+    """Returns the rings of directions that show all that a surface of that size can radiate at a frequency [Hz]."""
+    size = math.dist(
+        *([float(surface.grid.nodes(axis)[node[axis]]) for axis in range(3)] for node in (surface.low, surface.high))
+    )
+    return max(LEAST_RINGS, math.ceil(2.0 * math.pi * frequency / SPEED_OF_LIGHT * size) + 10)
+
+
+def decibels(power: float) -> float:
+    """Returns a ratio of powers in decibels."""
     return 10.0 * math.log10(max(power, 1e-12)) if math.isfinite(power) else math.nan

@@ -164,7 +164,7 @@ class PartTable(ShapeTable):
 class GeometryTable(Table):
     """The table `[geometry]`."""
 
-    parts: list[PartTable] = Field(min_length=1)
+    parts: list[PartTable] = []
     unit: str | None = None
     """length unit of the STL, PLY, OBJ and OFF files; STEP and IGES files record their own"""
     background: str = "vacuum"

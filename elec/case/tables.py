@@ -43,10 +43,14 @@ class ExcitationTable(Table):
 
     def waveform(self) -> GaussianDerivative | ModulatedGaussian:
         """Returns the pulse."""
-        if self.frequency_min is None:
-            return GaussianDerivative(frequency_max=self.frequency_max)
-        low, high = self.frequency_min, self.frequency_max
-        return ModulatedGaussian(frequency=0.5 * (low + high), bandwidth=high - low)
+        return pulse(self.frequency_min, self.frequency_max)
+
+
+def pulse(frequency_min: float | None, frequency_max: float) -> GaussianDerivative | ModulatedGaussian:
+    """Returns a pulse without a DC part, 20 dB down at frequency_max [Hz], and at frequency_min where it is given."""
+    if frequency_min is None:
+        return GaussianDerivative(frequency_max=frequency_max)
+    return ModulatedGaussian(frequency=0.5 * (frequency_min + frequency_max), bandwidth=frequency_max - frequency_min)
 
 
 class FrequencyTable(Table):

@@ -9,7 +9,7 @@ from elec.fdtd.media import Media, outer_walls, padded, scene_media, uniform_med
 from elec.fdtd.poles import Poles, join_poles
 from elec.fdtd.port import VoltagePort, spectrum
 from elec.fdtd.probes import Box, Monitors, Probes, join_probes, point_probe
-from elec.fdtd.sources import Source, dipole
+from elec.fdtd.sources import Source, current_moment, dipole
 from elec.fdtd.step import YeeStep, yee_step
 from elec.fdtd.undone import between_layers
 from elec.fdtd.walls import Walls
@@ -44,6 +44,7 @@ __all__ = [
     "absorbing_layers",
     "beam_sources",
     "between_layers",
+    "current_moment",
     "dipole",
     "join_poles",
     "join_probes",

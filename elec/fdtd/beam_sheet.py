@@ -15,13 +15,12 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from elec.fdtd.gaussian_beam import SHALLOW, GaussianBeam
-from elec.fdtd.harmonics import Harmonics, Spectrum, harmonics, squared_rate, travelling, wave_number
+from elec.fdtd.harmonics import Harmonics, Spectrum, UpTo, harmonics, squared_rate, travelling, wave_number
 from elec.fdtd.incidence import inner_nodes, sheet_of_side
 from elec.fdtd.sources import Source
 from elec.fdtd.walls import Walls
 from elec.grid import AXES, Grid
 from mindsci.errors import InputError
-from mindsci.tree import Tree
 from mindsci.units import SPEED_OF_LIGHT, VACUUM_PERMEABILITY
 
 TIGHTEST = 2.0
@@ -40,15 +39,16 @@ RANK_FLOOR = 1e-6
 """Signals of the sheet that are weaker than this are dropped."""
 
 
-class UpTo(Tree):
-    """A waveform that is silent after its duration."""
+class TooEarly(InputError):
+    """A beam whose rim would have to start before the run, and by how much."""
 
-    waveform: Harmonics
-
-    def __call__(self, t: Float[Tensor, "times"]) -> Float[Tensor, "times signals"]:
-        inside = t <= self.waveform.duration
-        found = self.waveform(t[inside])
-        return found.new_zeros(len(t), found.shape[1]).index_put((inside.nonzero()[:, 0],), found)
+    def __init__(self, lead: float) -> None:
+        super().__init__(
+            f"the rim of the beam leads on its sheet and would have to start before the run; delay it by {lead:.3g} "
+            "s more"
+        )
+        self.lead = lead
+        """[s]"""
 
 
 class _Lattice(NamedTuple):
@@ -316,7 +316,4 @@ def _check_start(signals: Harmonics) -> None:
     early = (t <= 0.0) & (size > EARLY * size.max())
     if bool(early.any()):
         lead = -float(t[early].min()) + signals.duration / 1000.0
-        raise InputError(
-            f"the rim of the beam leads on its sheet and would have to start before the run; delay it by {lead:.3g} "
-            "s more"
-        )
+        raise TooEarly(lead)

@@ -43,6 +43,17 @@ class Harmonics(Tree):
         return value if self.analytic else value.real
 
 
+class UpTo(Tree):
+    """A waveform that is silent after its duration."""
+
+    waveform: Harmonics
+
+    def __call__(self, t: Float[Tensor, "times"]) -> Float[Tensor, "times signals"]:
+        inside = t <= self.waveform.duration
+        found = self.waveform(t[inside])
+        return found.new_zeros(len(t), found.shape[1]).index_put((inside.nonzero()[:, 0],), found)
+
+
 class Spectrum(Tree):
     """A waveform as harmonics: signal(t) = Re sum of weight exp(j omega t) over 0 <= t <= duration."""
 

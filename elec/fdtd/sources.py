@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -9,6 +11,8 @@ import torch
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
+from elec.fdtd.media import BOX
+from elec.fdtd.walls import Walls
 from elec.grid import AXES, Grid
 from mindsci.errors import InputError
 from mindsci.tree import Tree
@@ -81,6 +85,46 @@ def dipole(
         waveform=waveform,
         kind=kind,
     )
+
+
+def current_moment(
+    grid: Grid, position: Sequence[float], moment: Sequence[float], waveform: Any, *, walls: Walls = BOX
+) -> Source:
+    """Returns a short current at a position [m], its moment [A m] given along x, y and z.
+
+    It is shared by the edges around the position, so that sum and place are right to second order; on a mirror it is
+    the whole model's. Raises InputError outside the grid.
+    """
+    places, amplitudes = [], []
+    for component, value in enumerate(moment):
+        if value == 0.0:
+            continue
+        lines = [grid.centers(axis) if axis == component else grid.nodes(axis) for axis in range(3)]
+        shares = [_between(line, at, AXES[axis]) for axis, (line, at) in enumerate(zip(lines, position, strict=True))]
+        lengths, duals = grid.spacing(component), [walls.dual_spacing(grid, axis) for axis in range(3)]
+        for corner in itertools.product(*shares):
+            node = [index for index, _ in corner]
+            weight = math.prod(share for _, share in corner)
+            sizes = [float((lengths if axis == component else duals[axis])[node[axis]]) for axis in range(3)]
+            places.append([component, *node])
+            amplitudes.append(value * weight / math.prod(sizes))
+    return Source(
+        places=torch.tensor(places), amplitude=torch.tensor(amplitudes, dtype=torch.float64), waveform=waveform
+    )
+
+
+def _between(line: Float[Tensor, "n"], at: float, name: str) -> list[tuple[int, float]]:
+    """The places on a line next to a coordinate, and the share of each; the nearest alone where it lies on it."""
+    last = len(line) - 1
+    slack = 1e-6 * float(line[1] - line[0])
+    if not float(line[0]) - slack <= at <= float(line[last]) + slack:
+        raise InputError(
+            f"a source at {name} = {at * 1e3:.6g} mm leaves the edges of the grid, {float(line[0]) * 1e3:.6g} to "
+            f"{float(line[last]) * 1e3:.6g} mm; move it inside"
+        )
+    low = min(max(int((line <= at).sum()) - 1, 0), last - 1)
+    share = (at - float(line[low])) / float(line[low + 1] - line[low])
+    return [(low + which, part) for which, part in ((0, 1.0 - share), (1, share)) if part > 1e-6]
 
 
 def dual_areas(grid: Grid, component: int, nodes: Int[Tensor, "edges 3"]) -> Float[Tensor, "edges"]:

@@ -248,7 +248,9 @@ def tissue() -> Case:
         spectra = _illuminated(grid, media, (box,), wave, (frequency, n_steps, dt, how))
         cells = scene.cell_materials(grid).conductivity[6:16, 6:16, 6:16]
         density = 1000.0 * cells / p["conductivity"]
-        return point_rate(grid, media, box, spectra[0].to(torch.complex128), cells, density)[0], density
+        return point_rate(grid, media, box, spectra[0].to(torch.complex128), cells, density, frequencies=(frequency,))[
+            0
+        ], density
 
     def evaluate(p: Values, how: How) -> dict[str, Tensor]:
         low, high = cube()
