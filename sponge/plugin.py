@@ -5,14 +5,14 @@ from mindsci.plugins import Plugin
 plugin = Plugin(
     name="sponge",
     summary="molecular dynamics with learned and classical potentials",
-    tasks={"train": "sponge.tasks:TrainPotentialCase", "md": "sponge.case:MolecularDynamicsCase"},
+    tasks={"train": "sponge.training_case:TrainPotentialCase", "md": "sponge.case:MolecularDynamicsCase"},
     models={
         "schnet": "sponge.potentials.schnet:SchNet",
         "physnet": "sponge.potentials.physnet:PhysNet",
         "molct": "sponge.potentials.molct:MolCT",
         "lennard_jones": "sponge.potentials.lennard_jones:LennardJones",
     },
-    readers={"rmd17": "sponge.data.rmd17:read"},
+    readers={"rmd17": "sponge.data.rmd17:read", "deepmd": "sponge.data.deepmd:read"},
     validations={"nve": "sponge.validate:nve", "ethanol": "sponge.validate:ethanol"},
     benchmarks={
         "schnet_forces": "sponge.benchmark:schnet_forces",

@@ -1,47 +1,38 @@
-"""Training a potential on energies and forces: the task "sponge/train"."""
+"""Training a potential on energies, forces and stresses: what the trainer knows of it."""
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int
-from pydantic import Field
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mindsci import hub, plugins, tree, units
-from mindsci.config import Table
-from mindsci.errors import InputError, nearest
-from mindsci.runs import Run
-from mindsci.train import Batches, Task, TrainingCase
-from mindsci.tree import Tree
-from sponge.data.frames import Frames, Splits
-from sponge.neighbors import Neighbors, all_pairs
-from sponge.potentials.potential import Potential, energy_and_forces
-from sponge.system import System, create
+from mindsci import units
+from mindsci.errors import InputError
+from mindsci.train import Batches, Task
+from sponge.data.batches import FrameData, LabelledBatch
+from sponge.data.frames import Splits
+from sponge.potentials.potential import Potential
 
-
-class LabelledBatch(Tree):
-    """Systems with the energies [eV] and forces [eV/angstrom] that a potential should give them."""
-
-    system: System
-    neighbors: Neighbors
-    energy: Float[Tensor, " systems"]
-    """less the task's offset: a trainer may round it to float32, which would blur a total of thousands of eV"""
-    forces: Float[Tensor, "atoms 3"]
+CLOSEST = 0.2
+"""[angstrom]: two atoms of a frame are never this close in chemistry, and tables of filters begin there"""
 
 
 class PotentialTask(Task):
-    """A potential, the frames of one molecule, and a weighted square error of energies and forces.
+    """A potential, frames of any size, and a weighted square error of energies, forces and stresses.
 
-    loss = energy_weight * mean (dE / eV)^2 + force_weight * mean (dF / (eV/angstrom))^2, the second mean over
-    Cartesian components.
+    loss = energy_weight * mean (dE / eV)^2 + force_weight * mean (dF / (eV/angstrom))^2
+         + stress_weight * mean (dS / (eV/angstrom^3))^2,
+    the first mean over systems, the others over Cartesian components, of the labels that are there. With
+    energy_per = "atom", dE is divided by the number of atoms of its system.
     """
 
     units: ClassVar[dict[str, str]] = {
         "energy_mae": "meV",
+        "energy_per_atom_mae": "meV/atom",
         "force_mae": "meV/angstrom",
+        "stress_mae": "meV/angstrom^3",
         "energy_mae_kcal": "kcal/mol",
         "force_mae_kcal": "kcal/mol/angstrom",
     }
@@ -55,142 +46,136 @@ class PotentialTask(Task):
         batch_size: int,
         energy_weight: float,
         force_weight: float,
+        stress_weight: float = 0.0,
+        energy_per: Literal["system", "atom"] = "system",
+        bucketed: bool = True,
         shuffle_seed: int = 0,
         test_batch_size: int = 50,
     ) -> None:
         self.model, self.data = model, splits
-        self.energy_weight, self.force_weight = energy_weight, force_weight
+        self.weights = {"energy": energy_weight, "force": force_weight, "stress": stress_weight}
+        self.energy_per, self.bucketed = energy_per, bucketed
         self.batch_size, self.test_batch_size, self.shuffle_seed = batch_size, test_batch_size, shuffle_seed
-        self.energy_offset = float(splits.train.energy.mean())
-        self._templates: dict[int, tuple[System, Neighbors]] = {}
+        self._lists: dict[str, FrameData] = {}
+        _check_labels(splits, self.weights)
 
     def batches(self, split: str) -> Batches:
-        """Returns the batches of a split; nothing but rows is picked when a step asks for one."""
-        if split == "train":
-            return Batches(
-                self.data.train, self.batch_size, self.collate, shuffle_seed=self.shuffle_seed, drop_last=True
-            )
-        return Batches(self.data.of(split), self.test_batch_size, self.collate)
-
-    def collate(self, frames: Frames, indices: Int[Tensor, " batch"]) -> LabelledBatch:
-        """Returns the frames of a batch as systems.
-
-        The molecule is always the same, so that everything but positions and labels is made once for each batch
-        size; all its pairs are listed, as those beyond the cutoff add nothing to energy or forces.
-        """
-        template, neighbors = self._template(len(indices))
-        positions = frames.positions.index_select(0, indices).flatten(0, 1)
-        return LabelledBatch(
-            system=tree.replace(template, positions=positions),
-            neighbors=neighbors,
-            energy=frames.energy.index_select(0, indices) - self.energy_offset,
-            forces=frames.forces.index_select(0, indices).flatten(0, 1),
+        """Returns the batches of a split; lists are made once for each frame, and a step only picks rows."""
+        data = self._data(split)
+        if split != "train":
+            return Batches(data, min(self.test_batch_size, len(data)), _collate)
+        sizes = data.frames.count
+        ragged = self.bucketed and bool((sizes != sizes[0]).any())
+        return Batches(
+            data,
+            self.batch_size,
+            _collate,
+            shuffle_seed=self.shuffle_seed,
+            drop_last=True,
+            sizes=sizes if ragged else None,
         )
 
-    def _template(self, n_systems: int) -> tuple[System, Neighbors]:
-        if n_systems not in self._templates:
-            numbers = self.data.atomic_numbers
-            system = create(
-                self.data.train.positions[:1].expand(n_systems, -1, -1).flatten(0, 1),
-                numbers.repeat(n_systems),
-                system=torch.arange(n_systems).repeat_interleave(len(numbers)),
+    def _data(self, split: str) -> FrameData:
+        if split not in self._lists:
+            closest = max(CLOSEST, self.model.closest)
+            frames = self.data.of(split)
+            self.check_elements(split)
+            self._lists[split] = FrameData(frames, cutoff=self.model.cutoff, half=self.model.half, closest=closest)
+        return self._lists[split]
+
+    def check_elements(self, split: str) -> None:
+        """Raises InputError, naming file and frame, for an element that the model does not know."""
+        if self.model.elements is None:
+            return
+        from ase.data import chemical_symbols
+
+        frames = self.data.of(split)
+        present, counts = frames.compositions()
+        strange = [number not in self.model.elements for number in present]
+        if any(strange):
+            found = counts[:, torch.tensor(strange)].any(-1).nonzero().flatten()
+            names = ", ".join(chemical_symbols[n] for n, odd in zip(present, strange, strict=True) if odd)
+            raise InputError(
+                f"{frames.name(int(found[0]))} of the {split} frames holds {names} ({len(found)} frames do), which the "
+                f"model was not made for; it knows {', '.join(chemical_symbols[n] for n in self.model.elements)}. "
+                "Leave those frames out, or add such frames to those that train"
             )
-            self._templates[n_systems] = system, all_pairs(system, half=self.model.half)
-        return self._templates[n_systems]
 
     def loss(self, batch: LabelledBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Returns the loss and the mean absolute errors of a batch."""
-        energy, forces = energy_and_forces(self.model, batch.system, batch.neighbors, create_graph=self.model.training)
-        of_energy = energy - self.energy_offset - batch.energy
-        of_forces = forces - batch.forces
-        loss = self.energy_weight * of_energy.square().mean() + self.force_weight * of_forces.square().mean()
+        """Returns the loss and, for `summarise`, the sums of absolute errors with the number of labels, a frame."""
+        system = batch.system
+        strained = self.weights["stress"] > 0
+        found = self.model.evaluate(system, batch.neighbors, virial=strained, create_graph=self.model.training)
+        n_atoms = system.atom_counts.to(found.energy)
+        of_energy, known = _difference(found.energy, batch.energy)
+        of_forces, pulled = _difference(found.forces, batch.forces)
+        errors = {"energy": (of_energy, known), "force": (of_forces, pulled)}
+        if strained:
+            volume = torch.linalg.det(system.cell.double()).abs()[:, None, None]
+            errors["stress"] = _difference(-found.virial / torch.where(volume > 0, volume, 1.0), batch.stress.double())
+        weighed = dict(errors)
+        if self.energy_per == "atom":
+            weighed["energy"] = of_energy / n_atoms, known
+        loss = sum(self.weights[name] * _mean_square(*error) for name, error in weighed.items())
+        errors["energy_per_atom"] = of_energy / n_atoms, known
         with torch.no_grad():
-            metrics = {"energy_mae": 1e3 * of_energy.abs().mean(), "force_mae": 1e3 * of_forces.abs().mean()}
-        return loss, metrics
+            metrics = {
+                f"{name} {what}": value / system.n_systems
+                for name, (error, there) in errors.items()
+                for what, value in (("error", error.abs().sum()), ("labels", there.sum()))
+            }
+        return loss, metrics  # type: ignore[return-value]
 
     def summarise(self, averages: dict[str, float]) -> dict[str, float]:
-        """Returns the averages, with the errors in kcal/mol beside those in meV."""
+        """Returns the loss and the mean absolute errors over all labels, in meV and in kcal/mol."""
+        found = {name: value for name, value in averages.items() if not name.endswith((" error", " labels"))}
+        for name in ("energy", "energy_per_atom", "force", "stress"):
+            if averages.get(f"{name} labels", 0.0) > 0:
+                found[f"{name}_mae"] = 1e3 * averages[f"{name} error"] / averages[f"{name} labels"]
         for name in ("energy_mae", "force_mae"):
-            averages[f"{name}_kcal"] = 1e-3 * averages[name] / units.KCAL_PER_MOL_EV
-        return averages
+            if name in found:
+                found[f"{name}_kcal"] = 1e-3 * found[name] / units.KCAL_PER_MOL_EV
+        return found
 
 
-class DataTable(Table):
-    """`[data]`: which data set, which of its labels, and how many training frames validate."""
-
-    dataset: str
-    labels: Literal["revised", "original"] = "revised"
-    validation: int = Field(default=50, ge=1)
-    split_seed: int = 0
-    batch_size: int = Field(default=10, ge=1)
+def _collate(data: FrameData, indices: Int[Tensor, " batch"]) -> LabelledBatch:
+    return data.collate(indices)
 
 
-class ModelTable(Table):
-    """`[model]`: a model of a plugin, and its options in `[model.options]`."""
-
-    name: str = "sponge/schnet"
-    options: dict[str, Any] = {}
-
-
-class LossTable(Table):
-    """`[loss]`: weights of the square errors, in eV^2 and (eV/angstrom)^2."""
-
-    energy_weight: float = Field(default=0.01, ge=0)
-    force_weight: float = Field(default=1.0, gt=0)
+def _difference(found: Tensor, label: Tensor) -> tuple[Tensor, Bool[Tensor, "..."]]:
+    """The error where there is a label, and 0 elsewhere."""
+    known = label.isfinite()
+    return torch.where(known, found - label.nan_to_num(nan=0.0), 0.0), known
 
 
-class TrainPotentialCase(TrainingCase):
-    """The case of task "sponge/train"."""
-
-    data: DataTable
-    model: ModelTable = ModelTable()
-    loss: LossTable = LossTable()
-
-    def build(self, run: Run) -> PotentialTask:
-        """Returns the task, with a new model scaled to the training frames."""
-        splits: Splits = hub.load_dataset(
-            self.data.dataset,
-            labels=self.data.labels,
-            validation=self.data.validation,
-            split_seed=self.data.split_seed,
-        )
-        model = build_model(self.model, splits)
-        run.log(
-            f"{self.data.dataset}: {len(splits.train.energy)} training, {len(splits.validation.energy)} validation, "
-            f"{len(splits.test.energy)} test frames of {len(splits.atomic_numbers)} atoms, {self.data.labels} labels"
-        )
-        return PotentialTask(
-            model,
-            splits,
-            batch_size=self.data.batch_size,
-            energy_weight=self.loss.energy_weight,
-            force_weight=self.loss.force_weight,
-            shuffle_seed=self.seed,
-        )
+def _mean_square(error: Tensor, known: Tensor) -> Tensor:
+    return error.square().sum() / known.sum().clamp(min=1)
 
 
-def build_model(table: ModelTable, splits: Splits) -> Potential:
-    """Returns a new model for the elements of the data, its energy zero and scale set from the training frames.
-
-    The reference energies of the elements are the least-squares fit to the mean energy; of the many that fit one
-    molecule, the smallest. The scale is the root mean square force times 1 angstrom.
-    """
-    from ase.data import chemical_symbols
-
-    builder = plugins.get("models", table.name)
-    parameters = inspect.signature(builder).parameters
-    if "elements" not in parameters:
-        raise InputError(f'model.name = "{table.name}" is not a potential that can be trained; use "sponge/schnet"')
-    known = [name for name in parameters if name != "elements"]
-    for name in table.options:
-        if name not in known:
+def _check_labels(splits: Splits, weights: dict[str, float]) -> None:
+    """Raises InputError where a loss is asked for of a label that no training frame has."""
+    frames = splits.train
+    # One frame of forces is enough to know: all of a file have them or have not.
+    there = {"energy": frames.energy, "force": frames.forces, "stress": frames.stress}
+    for name, weight in weights.items():
+        if weight > 0 and not bool(there[name].isfinite().any()):
             raise InputError(
-                f"model.options.{name}: unknown option of {table.name}{nearest(name, known)}; known: {known}"
+                f"loss.{name}_weight = {weight:g}, but no training frame has a {name} label; set it to 0, or name the "
+                "key of the label in the file"
             )
-    elements = sorted(set(splits.atomic_numbers.tolist()))
-    model: Potential = builder(elements=[chemical_symbols[number] for number in elements], **table.options)
-    counts = torch.tensor([[float((splits.atomic_numbers == number).sum()) for number in elements]]).double()
-    mean = splits.train.energy.mean().reshape(1, 1)
-    reference = torch.linalg.lstsq(counts, mean, driver="gelsd").solution[:, 0]
-    model.set_scales(reference=reference, scale=float(splits.train.forces.square().mean().sqrt()))
-    return model
+
+
+def errors_of(potential: Potential, splits: Splits, split: str = "test", *, batch_size: int = 10) -> dict[str, Any]:
+    """Returns the mean absolute errors of a potential on the frames of a split, as a training reports them."""
+    has_stress = bool(splits.of(split).stress.isfinite().any())
+    task = PotentialTask(
+        potential, splits, batch_size=1, energy_weight=1.0, force_weight=0.0, test_batch_size=batch_size,
+        stress_weight=1.0 if has_stress else 0.0,
+    )  # fmt: skip
+    sums: dict[str, float] = {}
+    batches = task.batches(split)
+    for step in range(len(batches)):
+        _, metrics = task.loss(batches.at(step))
+        for name, value in metrics.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * batches.weight(step)
+    return task.summarise({name: total / batches.n_items for name, total in sums.items()})

@@ -17,7 +17,7 @@ from sponge.potentials.loading import load_potential
 from sponge.potentials.potential import Potential
 from sponge.reporting import drift
 from sponge.system import System
-from sponge.tasks import PotentialTask
+from sponge.tasks import PotentialTask, errors_of
 from sponge.thermodynamics import kinetic_energy
 from sponge.threads import suited_threads
 
@@ -124,12 +124,4 @@ def ethanol(pretrained: str = "schnet_ethanol", labels: str = "revised", toleran
 
 def errors_on_test(potential: Potential, dataset: str, labels: str) -> dict[str, float]:
     """Returns the mean absolute errors on the test frames of a data set."""
-    data = hub.load_dataset(dataset, labels=labels)
-    task = PotentialTask(potential, data, batch_size=10, energy_weight=0.01, force_weight=1.0)
-    sums: dict[str, float] = {}
-    batches = task.batches("test")
-    for step in range(len(batches)):
-        _, metrics = task.loss(batches.at(step))
-        for name, value in metrics.items():
-            sums[name] = sums.get(name, 0.0) + float(value) * batches.weight(step)
-    return task.summarise({name: total / len(data.test.energy) for name, total in sums.items()})
+    return errors_of(potential, hub.load_dataset(dataset, labels=labels))

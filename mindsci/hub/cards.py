@@ -52,6 +52,8 @@ class Split(Table):
     files: list[str] = Field(min_length=1)
     samples: Annotated[int, Field(gt=0)]
     rule: str = ""
+    indices: RelativePath | None = None
+    """A JSON file beside the card, {"train": [0, 2, ...], ...}: which samples of the files, in their order."""
 
 
 class Training(Table):
@@ -119,6 +121,8 @@ class DatasetCard(Card):
     shapes: dict[str, str]
     files: list[File] = Field(min_length=1)
     splits: dict[str, Split] = Field(min_length=1)
+    options: dict[str, Any] = {}
+    """What the reader must know beyond the files: keys, units, conventions."""
 
     @property
     def all_files(self) -> list[File]:

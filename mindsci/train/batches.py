@@ -14,6 +14,9 @@ from torch import Tensor
 from mindsci import tree
 from mindsci.errors import InputError
 
+POOL = 16
+"""batches whose items are sorted by size together"""
+
 
 def take(items: Any, indices: Int[Tensor, " batch"]) -> Any:
     """Returns the rows `indices` of every tensor in a tree (dict, tuple, Tree) of tensors."""
@@ -27,6 +30,7 @@ class Batches:
     collate: makes a batch of (items, indices); `take` by default.
     shuffle_seed: None keeps the order of the items; a number gives each epoch its own permutation.
     weights: what each item counts for in the average over a split; 1 by default.
+    sizes: of the items; those of like size then make a batch, and the batches come in random order.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Batches:
         shuffle_seed: int | None = None,
         drop_last: bool = False,
         weights: Float[Tensor, " items"] | None = None,
+        sizes: Int[Tensor, " items"] | None = None,
     ) -> None:
         self.items, self.collate = items, collate
         self.n_items = _count(items)
@@ -49,7 +54,9 @@ class Batches:
             )
         if weights is not None and weights.shape != (self.n_items,):
             raise InputError(f"weights have shape {list(weights.shape)}, expected [{self.n_items}], one for each item")
-        self.batch_size, self.shuffle_seed, self.weights = batch_size, shuffle_seed, weights
+        if sizes is not None and sizes.shape != (self.n_items,):
+            raise InputError(f"sizes have shape {list(sizes.shape)}, expected [{self.n_items}], one for each item")
+        self.batch_size, self.shuffle_seed, self.weights, self.sizes = batch_size, shuffle_seed, weights, sizes
         self._length = self.n_items // batch_size if drop_last else -(-self.n_items // batch_size)
         self._rank, self._world = 0, 1
         self._order: tuple[int, Tensor] | None = None  # (epoch, permutation) of the last epoch asked for
@@ -104,8 +111,21 @@ class Batches:
         if self._order is None or self._order[0] != epoch:
             seed = numpy.random.SeedSequence([self.shuffle_seed or 0, epoch]).generate_state(1, numpy.uint64)[0]
             generator = torch.Generator().manual_seed(int(seed >> numpy.uint64(1)))
-            self._order = epoch, torch.randperm(self.n_items, generator=generator)
+            order = torch.randperm(self.n_items, generator=generator)
+            self._order = epoch, order if self.sizes is None else self._bucketed(order, self.sizes, generator)
         return self._order[1]
+
+    def _bucketed(self, order: Tensor, sizes: Tensor, generator: torch.Generator) -> Tensor:
+        """Sorts each pool of a random order by size, cuts it in batches, and brings the whole batches in random order.
+
+        Pools, not all items: which items meet in a batch still differs from epoch to epoch.
+        """
+        pools = order.split(POOL * self.batch_size)
+        order = torch.cat([pool[sizes[pool].argsort(stable=True)] for pool in pools])
+        whole = self.n_items // self.batch_size * self.batch_size
+        batches = order[:whole].reshape(-1, self.batch_size)
+        batches = batches[torch.randperm(len(batches), generator=generator)]
+        return torch.cat([batches.flatten(), order[whole:]])
 
 
 def _count(items: Any) -> int:

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import numpy
 import torch
-from numpy.typing import NDArray
 
-from mindsci import tree, units
-from mindsci.errors import InputError, StorageError
-from sponge.data.frames import Frames, Splits
+from mindsci import units
+from mindsci.errors import InputError
+from sponge.data.arrays import finite, reading, shaped
+from sponge.data.frames import Frames, Splits, of_equal_size
+from sponge.data.splits import divide
 
 LABELS = {"revised": ("energies", "forces"), "original": ("old_energies", "old_forces")}
 """revised: PBE/def2-SVP, tight; original: PBE+vdW-TS of MD17 [Chmiela2017], of the same frames. Never mix the two."""
@@ -34,36 +35,29 @@ def read(
     """
     if labels not in LABELS:
         raise InputError(f"labels = '{labels}'; use one of {', '.join(LABELS)}")
-    numbers, given = _read_file(paths[card.splits["train"].files[0]], labels, dtype)
-    test_numbers, test = _read_file(paths[card.splits["test"].files[0]], labels, dtype)
-    if not numpy.array_equal(numbers, test_numbers):
-        raise InputError(f"the files of '{card.name}' hold different molecules; fetch them again")
-    n_frames = len(given.energy)
-    if not 0 < validation < n_frames:
-        raise InputError(f"validation = {validation} of {n_frames} training frames; use 1 to {n_frames - 1}")
-    order = torch.as_tensor(numpy.random.default_rng(split_seed).permutation(n_frames))
-    aside, kept = order[:validation].sort().values, order[validation:].sort().values
-    return Splits(
-        atomic_numbers=torch.as_tensor(numbers.astype(numpy.int64)),
-        train=tree.map(lambda leaf: leaf[kept], given),
-        validation=tree.map(lambda leaf: leaf[aside], given),
-        test=test,
-    )
+    sets = {name: read_file(path, labels, dtype) for name, path in paths.items()}
+    first, *others = sets.values()
+    n_atoms = int(first.count[0])
+    for other in others:
+        if not torch.equal(first.atomic_numbers[:n_atoms], other.atomic_numbers[: int(other.count[0])]):
+            raise InputError(f"the files of '{card.name}' hold different molecules; fetch them again")
+    return divide(card, sets, validation=validation, split_seed=split_seed)
 
 
-def _read_file(path: Path, labels: str, dtype: torch.dtype) -> tuple[NDArray[Any], Frames]:
+def read_file(path: Path, labels: str, dtype: torch.dtype) -> Frames:
+    """Returns the frames of one npz file with either set of labels."""
     energies, forces = LABELS[labels]
-    try:
-        with numpy.load(path, allow_pickle=False) as stored:
-            numbers, arrays = stored["nuclear_charges"], [stored[key] for key in ("coords", energies, forces)]
-    except OSError as error:
-        raise StorageError(f"cannot read '{path}': {error}") from None
-    except (KeyError, ValueError) as error:
-        raise InputError(f"'{path}' is not an rMD17 file ({error}); fetch it again") from None
-    positions, energy, force = (torch.as_tensor(array, dtype=torch.float64) for array in arrays)
-    frames = Frames(
-        positions=positions.to(dtype),
+    with reading(path), numpy.load(path, allow_pickle=False) as stored:
+        numbers = torch.as_tensor(stored["nuclear_charges"].astype(numpy.int64))
+        shape = (len(stored[energies]), len(numbers), 3)
+        positions, energy, force = (
+            finite(shaped(stored[key], path, key, wanted), path, key)
+            for key, wanted in (("coords", shape), (energies, shape[:1]), (forces, shape))
+        )
+    return of_equal_size(
+        numbers,
+        positions.to(dtype),
         energy=energy * units.KCAL_PER_MOL_EV,
         forces=(force * units.KCAL_PER_MOL_EV).to(dtype),
+        file=path.name,
     )
-    return numbers, frames
