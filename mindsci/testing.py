@@ -261,8 +261,13 @@ def _expect_same_structure(before: Any, after: Any, message: str) -> None:
 def _expect_equal(expected: Any, found: Any, message: str) -> None:
     _expect_same_structure(expected, found, message)
     pairs = zip(tree.named_leaves(expected), tree.leaves(found), strict=True)
-    wrong = [key for (key, one), other in pairs if not torch.equal(one, other)]
+    wrong = [key for (key, one), other in pairs if not _same(one, other)]
     _expect(not wrong, f"{message}: {', '.join(wrong)}")
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same; NaN, which marks what is not known, equals NaN."""
+    return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def _expect_close(expected: Any, found: Any, relative: float, message: str) -> None:

@@ -57,6 +57,8 @@ class PotentialTask(Task):
         self.energy_per, self.bucketed = energy_per, bucketed
         self.batch_size, self.test_batch_size, self.shuffle_seed = batch_size, test_batch_size, shuffle_seed
         self._lists: dict[str, FrameData] = {}
+        if not stress_weight:
+            self.units = {name: unit for name, unit in self.units.items() if name != "stress_mae"}  # type: ignore[misc]
         _check_labels(splits, self.weights)
 
     def batches(self, split: str) -> Batches:

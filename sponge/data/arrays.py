@@ -43,8 +43,8 @@ def shaped(array: NDArray, path: Path, key: str, shape: tuple[int, ...] | None) 
         return array.astype(numpy.float64)
     if array.size != numpy.prod(shape):
         raise InputError(
-            f"'{path}', {key}: {list(array.shape)} numbers, expected {list(shape)}; the file is cut short, or belongs to "
-            "other frames"
+            f"'{path}', {key}: {list(array.shape)} numbers, expected {list(shape)}; the file is cut short, or "
+            "belongs to other frames"
         )
     return array.reshape(shape).astype(numpy.float64)
 

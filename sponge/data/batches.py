@@ -134,8 +134,8 @@ def list_edges(frames: Frames, *, cutoff: float, half: bool, closest: float) -> 
     count, n_atoms = torch.cat(counts), frames.count
     if not int(count.sum()) and bool((n_atoms > 1).any()):
         raise InputError(
-            f"no two atoms of {frames.name(0)} and the frames after it are closer than the cutoff, {cutoff:g} angstrom; "
-            "is the unit of length right?"
+            f"no two atoms of {frames.name(0)} and the frames after it are closer than the cutoff, {cutoff:g} "
+            "angstrom; is the unit of length right?"
         )
     return Edges(
         first=count.cumsum(0) - count,

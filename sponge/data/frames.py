@@ -105,7 +105,7 @@ def of_equal_size(
     return Frames(
         first=n_atoms * torch.arange(n_frames),
         count=torch.full((n_frames,), n_atoms),
-        atomic_numbers=atomic_numbers.to(torch.uint8).repeat(n_frames),
+        atomic_numbers=atomic_numbers.to(torch.int16).repeat(n_frames),
         positions=flat,
         forces=torch.full_like(flat, float("nan")) if forces is None else forces.flatten(0, 1).contiguous(),
         cell=positions.new_zeros((n_frames, 3, 3)) if cell is None else cell.to(positions.dtype),

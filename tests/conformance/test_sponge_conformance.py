@@ -11,7 +11,7 @@ from ase.build import molecule
 
 from mindsci import plugins, testing
 from sponge import from_ase
-from sponge.data.frames import Frames, Splits
+from sponge.data.frames import Frames, Splits, of_equal_size
 from sponge.dynamics import (
     Forces,
     Kick,
@@ -65,20 +65,16 @@ def test_every_flow_keeps_the_contract(potential: SchNet, water: System) -> None
 def made_up_frames(count: int) -> Frames:
     random = numpy.random.default_rng(count)
     positions = molecule("H2O").positions + 0.1 * random.normal(size=(count, 3, 3))
-    return Frames(
-        positions=torch.as_tensor(positions, dtype=torch.float32),
+    return of_equal_size(
+        torch.tensor([8, 1, 1]),
+        torch.as_tensor(positions, dtype=torch.float32),
         energy=torch.as_tensor(-2000.0 + random.normal(size=count)),
         forces=torch.as_tensor(random.normal(size=(count, 3, 3)), dtype=torch.float32),
     )
 
 
 def test_the_training_task_keeps_the_contract() -> None:
-    data = Splits(
-        atomic_numbers=torch.tensor([8, 1, 1]),
-        train=made_up_frames(12),
-        validation=made_up_frames(5),
-        test=made_up_frames(6),
-    )
+    data = Splits(train=made_up_frames(12), validation=made_up_frames(5), test=made_up_frames(6))
     model = SchNet(elements=["H", "O"], features=8, interactions=2, gaussians=8)
     testing.check_task(PotentialTask(model, data, batch_size=4, energy_weight=0.1, force_weight=1.0))
 
