@@ -11,6 +11,7 @@ from mindsci import hub
 from mindsci.config import Case, InputFile, Quantity, Table
 from mindsci.runs import Run
 from mindsci.solvers import Flow
+from sponge.analysis.case import AnalysisTable
 from sponge.builders import from_file, from_smiles
 from sponge.dynamics import (
     Forces,
@@ -152,6 +153,8 @@ class MolecularDynamicsCase(Case):
     minimise: MinimiseTable | None = None
     stages: list[Stage] = Field(min_length=1)
     output: OutputTable = OutputTable()
+    analysis: AnalysisTable | None = None
+    """of the frames of the last stage"""
     precision: Literal["float32", "float64"] = "float32"
 
     @model_validator(mode="after")

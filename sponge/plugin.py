@@ -5,7 +5,11 @@ from mindsci.plugins import Plugin
 plugin = Plugin(
     name="sponge",
     summary="molecular dynamics with learned and classical potentials",
-    tasks={"train": "sponge.training_case:TrainPotentialCase", "md": "sponge.case:MolecularDynamicsCase"},
+    tasks={
+        "train": "sponge.training_case:TrainPotentialCase",
+        "md": "sponge.case:MolecularDynamicsCase",
+        "analyse": "sponge.analysis.case:AnalyseCase",
+    },
     models={
         "schnet": "sponge.potentials.schnet:SchNet",
         "physnet": "sponge.potentials.physnet:PhysNet",

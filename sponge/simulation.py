@@ -14,6 +14,7 @@ from mindsci.errors import InputError
 from mindsci.runs import Run, chunks
 from mindsci.solvers import rollout
 from sponge import reporting, restart, trajectory
+from sponge.analysis.frames import Trajectory
 from sponge.ase_atoms import to_ase
 from sponge.dynamics import Forces, check_forces, maxwell_boltzmann, minimise
 from sponge.potentials.potential import Potential
@@ -71,7 +72,10 @@ class Simulation:
                 self._run_stage(number, bar)
         self._save()
         self._export()
-        self.run.results(reporting.figures(self.case.stages, self.journal.read(), self.system.n_atoms))
+        found = reporting.figures(self.case.stages, self.journal.read(), self.system.n_atoms)
+        if self.case.analysis is not None:
+            found |= self.case.analysis.analyse(self._last_stage(), self.run)
+        self.run.results(found)
         self._save(complete=True)
         self.journal.path.unlink()
 
@@ -216,6 +220,10 @@ class Simulation:
         if self.n_frames:
             shown["T/K"] = float(self.journal.read()["temperature"][-1])
         return shown
+
+    def _last_stage(self) -> Trajectory:
+        frames = self.journal.read()
+        return self.journal.topology.trajectory(frames[frames["stage"] == len(self.case.stages) - 1])
 
     def _export(self) -> None:
         """Writes the formats that other programs read from the journal."""

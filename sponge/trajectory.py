@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+import torch
 from numpy.typing import NDArray
 
 from mindsci import units
 from mindsci.errors import StorageError
 from mindsci.files import storage_errors, writing
 from mindsci.tree import Tree
+from sponge.analysis.frames import Trajectory
 from sponge.system import System
 
 ROWS = 1000
@@ -42,6 +44,18 @@ class Topology(Tree):
             masses=system.masses.cpu().double().numpy(),
             cell=system.cell[0].cpu().double().numpy(),
             periodic=tuple(system.periodic[0].tolist()),
+        )
+
+    def trajectory(self, frames: NDArray[Any]) -> Trajectory:
+        """Returns frames of a journal as tensors."""
+        return Trajectory(
+            positions=torch.tensor(frames["positions"]),
+            time=torch.tensor(frames["time"]),
+            atomic_numbers=torch.tensor(self.atomic_numbers),
+            masses=torch.tensor(self.masses),
+            cell=torch.tensor(self.cell).expand(len(frames), 3, 3),
+            periodic=self.periodic,
+            velocities=torch.tensor(frames["velocities"]),
         )
 
 

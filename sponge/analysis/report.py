@@ -1,0 +1,90 @@
+"""Tables, pictures and figures of an analysis."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from mindsci.runs import Run
+from sponge.analysis.motion import SQUARE_CM_PER_SECOND, Displacement
+from sponge.analysis.radial import Radial
+from sponge.analysis.spectrum import Spectrum, peaks
+
+
+def write_radial(run: Run, found: Radial) -> dict[str, Any]:
+    """Writes radial.csv and radial.png; returns the place and height of the first and highest peak of each pair."""
+    names = found.names()
+    heads = ["r_angstrom", *(f"{kind} {name}" for name in names for kind in ("g", "error", "coordination"))]
+    columns = [found.r]
+    for k in range(len(names)):
+        columns += [found.g[k], found.error[k], found.coordination[k]]
+    _write_table(run, "radial.csv", heads, columns)
+    with _figure(run, "radial.png", 2) as (structure, number):
+        for k, name in enumerate(names):
+            (line,) = structure.plot(found.r, found.g[k], label=name, lw=1.2)
+            low, high = found.g[k] - found.error[k], found.g[k] + found.error[k]
+            structure.fill_between(found.r, low, high, color=line.get_color(), alpha=0.3, lw=0)
+            number.plot(found.r, found.coordination[k], label=name, lw=1.2)
+        structure.set_ylabel("g(r)")
+        number.set(ylabel="neighbours within r", xlabel="r [Å]")
+        structure.legend(loc="best")
+    figures = {}
+    for k, name in enumerate(names):
+        top = int(found.g[k].argmax())
+        figures[f"g({name}) highest at [angstrom]"] = float(found.r[top])
+        figures[f"g({name}) there"] = float(found.g[k, top])
+    return figures
+
+
+def write_displacement(run: Run, found: Displacement) -> dict[str, Any]:
+    """Writes displacement.csv and displacement.png; returns the diffusion coefficients."""
+    heads = ["lag_fs", *(f"{name}_angstrom2" for name in found.groups)]
+    _write_table(run, "displacement.csv", heads, [found.time, *found.squared])
+    with _figure(run, "displacement.png", 1) as (axes,):
+        for k, name in enumerate(found.groups):
+            axes.plot(1e-3 * found.time, found.squared[k], label=name, lw=1.2)
+        axes.axvspan(1e-3 * found.fit[0], 1e-3 * found.fit[1], color="0.92", zorder=0, label="fitted")
+        axes.set(xlabel="lag [ps]", ylabel="mean square displacement [Å²]")
+        axes.legend(loc="best")
+    figures = {}
+    for k, name in enumerate(found.groups):
+        figures[f"D({name}) [cm^2/s]"] = SQUARE_CM_PER_SECOND * float(found.diffusion[k])
+        figures[f"D({name}) standard error [cm^2/s]"] = SQUARE_CM_PER_SECOND * float(found.error[k])
+    return figures
+
+
+def write_spectrum(run: Run, found: Spectrum) -> dict[str, Any]:
+    """Writes spectrum.csv and spectrum.png; returns the peaks."""
+    heads = ["wavenumber_per_cm", *(f"{name}_cm" for name in found.groups)]
+    _write_table(run, "spectrum.csv", heads, [found.wavenumber, *found.density])
+    with _figure(run, "spectrum.png", 1) as (axes,):
+        for k, name in enumerate(found.groups):
+            axes.plot(found.wavenumber, found.density[k], label=name, lw=1.0)
+        axes.set(xlabel="wavenumber [1/cm]", ylabel="density of vibrations [cm]", xlim=(0, 4500))
+        axes.legend(loc="best")
+    return {
+        "resolution [1/cm]": found.resolution,
+        "peaks [1/cm]": [round(place, 1) for place in peaks(found).tolist()],
+    }
+
+
+def _write_table(run: Run, name: str, heads: Sequence[str], columns: Sequence[Any]) -> None:
+    with run.writing(name) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(heads)
+        table.writerows(zip(*([f"{value:.10g}" for value in column.tolist()] for column in columns), strict=True))
+
+
+@contextmanager
+def _figure(run: Run, name: str, rows: int) -> Iterator[Any]:
+    """Gives the axes of a picture, one above the other, and writes it when the block ends."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 2 + 2.5 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    yield figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+    with run.writing(name) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
