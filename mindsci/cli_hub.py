@@ -1,8 +1,9 @@
-"""`mindsci datasets ...` and `mindsci pretrained ...`: list, info, download, verify."""
+"""`mindsci datasets ...` and `mindsci pretrained ...`: list, info, download, verify; and pack."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,7 +53,24 @@ def hub_app(kind: str) -> typer.Typer:
         if any(row["state"] != "ok" and (name or row["state"] != "not here") for row in rows):
             raise typer.Exit(1)
 
+    if kind == "pretrained":
+        app.command("pack")(pack)
     return app
+
+
+def pack(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished training.")],
+    name: Annotated[str, typer.Option(help="Name of the card, and of its folder.")],
+    into: Annotated[Path, typer.Option(help="Where the folder is made.")] = Path("pretrained"),
+    title: Annotated[str, typer.Option(help="Title of the card; the task's own unless given.")] = "",
+    domain: Annotated[str, typer.Option(help="Where the model may be trusted; the task's own unless given.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "Apache-2.0",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a folder of that name.")] = False,
+) -> None:
+    """Make a card of a finished training: weights, case, metrics with the command that prints them again."""
+    from mindsci import hub
+
+    print(hub.pack(run, name=name, into=into, title=title, domain=domain, licence=licence, replace=replace))
 
 
 datasets_app = hub_app("datasets")

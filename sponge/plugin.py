@@ -17,7 +17,11 @@ plugin = Plugin(
         "lennard_jones": "sponge.potentials.lennard_jones:LennardJones",
     },
     readers={"rmd17": "sponge.data.rmd17:read", "deepmd": "sponge.data.deepmd:read"},
-    validations={"nve": "sponge.validate:nve", "ethanol": "sponge.validate:ethanol"},
+    validations={
+        "nve": "sponge.validate:nve",
+        "ethanol": "sponge.validate:ethanol",
+        "potentials": "sponge.validate_potentials:potentials",
+    },
     benchmarks={
         "schnet_forces": "sponge.benchmark:schnet_forces",
         "neighbors": "sponge.bench_neighbors:neighbors",

@@ -19,6 +19,17 @@ from sponge.data.frames import Frames, Splits
 from sponge.potentials.potential import Potential
 from sponge.tasks import PotentialTask
 
+CITATIONS = {
+    "sponge/schnet": "K. T. Schuett et al., SchNet - a deep learning architecture for molecules and materials, "
+    "J. Chem. Phys. 148, 241722 (2018), doi:10.1063/1.5019779",
+    "sponge/painn": "K. T. Schuett, O. T. Unke and M. Gastegger, Equivariant message passing for the prediction of "
+    "tensorial properties and molecular spectra, ICML (2021), arXiv:2102.03150",
+    "sponge/physnet": "O. T. Unke and M. Meuwly, PhysNet: A Neural Network for Predicting Energies, Forces, Dipole "
+    "Moments and Partial Charges, J. Chem. Theory Comput. 15, 3678 (2019), doi:10.1021/acs.jctc.9b00181",
+    "sponge/molct": "J. Zhang et al., Molecular CT: Unifying Geometry and Representation Learning for Molecules at "
+    "Different Scales, arXiv:2012.11816 (2020)",
+}
+
 
 class DataTable(Table):
     """`[data]`: which data set, which of its labels, and how many training frames validate.
@@ -86,6 +97,23 @@ class TrainPotentialCase(TrainingCase):
     data: DataTable
     model: ModelTable = ModelTable()
     loss: LossTable = LossTable()
+
+    def card(self) -> dict[str, Any]:
+        """Returns title, citation, domain and data of a card of the trained potential."""
+        data = hub.find_card(hub.DatasetCard, self.data.name)
+        model = plugins.get("models", self.model.name)
+        # What the test depends on: labels and split, not which training frames validated.
+        options = {name: value for name, value in self.data.options.items() if name == "labels"}
+        of = data.title + (", labels of the original MD17 (PBE+vdW-TS)" if self.data.labels == "original" else "")
+        return {
+            "title": f"{model.__name__} for {of}",
+            "citation": CITATIONS.get(self.model.name, data.citation),
+            "domain": f"systems like those of {of}, near the geometries of that data; no other element, no "
+            "broken bond, no phase that is not in it",
+            "check": "mindsci validate potentials",
+            "data": data.name,
+            "options": options,
+        }
 
     def build(self, run: Run) -> PotentialTask:
         """Returns the task, with a new model scaled to the training frames."""

@@ -7,7 +7,6 @@ import math
 import numpy
 import torch
 
-from mindsci import hub
 from mindsci.report import Report, Row
 from mindsci.solvers import rollout
 from sponge.batch import replicate
@@ -17,9 +16,9 @@ from sponge.potentials.loading import load_potential
 from sponge.potentials.potential import Potential
 from sponge.reporting import drift
 from sponge.system import System
-from sponge.tasks import PotentialTask, errors_of
 from sponge.thermodynamics import kinetic_energy
 from sponge.threads import suited_threads
+from sponge.validate_potentials import potentials
 
 STEPS_FS = (0.25, 0.5, 1.0)
 
@@ -94,34 +93,6 @@ def total_energies(system: System, forces: Forces, *, dt: float, n_steps: int) -
     return energy.cpu().numpy()
 
 
-def ethanol(pretrained: str = "schnet_ethanol", labels: str = "revised", tolerance: float = 0.01) -> Report:
-    """Errors of the shipped SchNet on the 1000 test frames of revised MD17, against the metrics of its card.
-
-    Mean absolute errors, of the energy a molecule and of the force a component. The gate is `tolerance`
-    relative to the card: the same weights on the same frames differ by rounding only.
-    """
-    card = hub.find_card(hub.PretrainedCard, pretrained)
-    stated = {metric.name: metric.value for metric in card.metrics if metric.split == "test"}
-    potential = load_potential(pretrained=pretrained)
-    measured = errors_on_test(potential, card.training.data, labels)
-    rows = []
-    for name in ("energy_mae", "force_mae"):
-        reference = stated.get(name)
-        ok = None if reference is None else abs(measured[name] - reference) <= tolerance * reference
-        rows.append(
-            Row(
-                case=f"{card.name}, {name} on the test frames",
-                measured=measured[name],
-                unit=PotentialTask.units[name],
-                reference=reference,
-                gate=None if reference is None else f"within {100 * tolerance:g} % of the card",
-                ok=ok,
-                extra={"kcal/mol(/angstrom)": measured[f"{name}_kcal"]},
-            )
-        )
-    return Report(name="ethanol", rows=rows)
-
-
-def errors_on_test(potential: Potential, dataset: str, labels: str) -> dict[str, float]:
-    """Returns the mean absolute errors on the test frames of a data set."""
-    return errors_of(potential, hub.load_dataset(dataset, labels=labels))
+def ethanol() -> Report:
+    """Errors of the shipped SchNet on the 1000 test frames of revised MD17, against the metrics of its card."""
+    return potentials(only="schnet_ethanol")

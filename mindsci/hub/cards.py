@@ -60,6 +60,9 @@ class Training(Table):
     """How weights came to be."""
 
     data: Text
+    """Name of a data set's card."""
+    options: dict[str, Any] = {}
+    """What its reader was told, such as which labels: with them the test is the one that the metrics are of."""
     command: Text
     seed: int
 

@@ -30,6 +30,13 @@ class TrainingCase(Case):
         """Returns the task: data and a fresh model. Torch's generators are seeded from the case's seed."""
         raise NotImplementedError(f"{type(self).__name__} has no build method")
 
+    def card(self) -> dict[str, Any]:
+        """Returns what a card of the trained model says beyond weights and figures: see `mindsci.hub.pack`.
+
+        title, citation, domain, check (the command that prints the test metrics again), data and its options.
+        """
+        raise InputError(f"a training of {type(self).__name__} has no card: its case has no method `card`")
+
     def run(self, run: Run) -> None:
         """Trains, tests the best weights and exports them."""
         with process_group(run.device) as group, own_randomness(group.device(run.device)):

@@ -12,7 +12,8 @@ from mindsci import runs
 from mindsci.config import load_case
 from mindsci.errors import InputError, UnknownNameError
 from sponge.potentials.loading import load_potential
-from sponge.validate import errors_on_test
+from sponge.tasks import errors_of
+from sponge.training_case import load_splits
 
 SMALL = (
     "trainer.steps=30",
@@ -34,7 +35,7 @@ def test_a_short_training_learns_and_leaves_a_potential(data_mirror: Path, repos
     # The reference alone (no forces) has a mean absolute force of 860 meV/angstrom.
     assert found["test force_mae [meV/angstrom]"] < 700
     potential = load_potential(model=folder / "model.toml")
-    errors = errors_on_test(potential, "rmd17_ethanol", "revised")
+    errors = errors_of(potential, load_splits("rmd17_ethanol"))
     for name, unit in (("force_mae", "meV/angstrom"), ("energy_mae", "meV")):
         assert errors[name] == pytest.approx(found[f"test {name} [{unit}]"], rel=1e-4)
     assert (folder / "model.safetensors").stat().st_size < 4e6
