@@ -4,7 +4,6 @@ its fix."""
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Sequence
 from typing import Literal
@@ -15,6 +14,7 @@ from torch import Tensor
 from elec.fdtd import GaussianDerivative, absorbing_layers, dipole, uniform_media, yee_step
 from elec.fdtd.edge_box import EdgeBox
 from elec.fdtd.media import Media
+from elec.fdtd.room import lack_of_room
 from elec.geometry import Scene
 from elec.grid import AXES, BYTES_PER_CELL, Grid
 from elec.materials import find_material
@@ -236,30 +236,9 @@ def check_memory(
     """Returns an error where the run would not fit into the memory that is free on its device."""
     # BYTES_PER_CELL are those of single precision.
     needed = grid.n_cells * BYTES_PER_CELL * dtype.itemsize // 4 + other_bytes
-    free = free_memory() if torch.device(device).type == "cpu" else torch.cuda.mem_get_info(device)[0]
-    if free is None or needed <= free:
-        return []
-    return [
-        error(
-            f"the run needs about {needed / 2**30:.3g} GiB and {free / 2**30:.3g} GiB are free; use fewer cells per "
-            "wavelength, a smaller margin, symmetry planes, or fewer frequencies of the fields"
-        )
-    ]
-
-
-def free_memory() -> int | None:
-    """Returns the bytes that a process may still take, None where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    names = getattr(os, "sysconf_names", {})
-    if "SC_AVPHYS_PAGES" in names:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None
+    fix = "fewer cells per wavelength, a smaller margin, symmetry planes, or fewer frequencies of the fields"
+    told = lack_of_room(needed, device, what="the run needs", fix=fix)
+    return [error(told)] if told is not None else []
 
 
 def measured_rate(engine: str, dtype: torch.dtype, device: torch.device | str) -> float:

@@ -17,6 +17,7 @@ from elec.fdtd.flows import Ampere, Faraday, Probe, check_capacity, step_index
 from elec.fdtd.history import History
 from elec.fdtd.media import BOX, Media, outer_walls
 from elec.fdtd.probes import Monitors, Probes, join_probes
+from elec.fdtd.room import check_room
 from elec.fdtd.sources import Source
 from elec.fdtd.walls import Walls
 from elec.fields import Fields, zero_fields
@@ -28,6 +29,9 @@ from mindsci.solvers.splitting import Splitting
 from mindsci.tree import Tree
 
 logger = logging.getLogger(__name__)
+
+SMALLER = "fewer cells, a symmetry plane, single precision, smaller boxes of monitors or fewer frequencies"
+"""What makes a run smaller."""
 
 
 class Engine(Protocol):
@@ -136,10 +140,14 @@ class YeeStep(Tree):
         return adjoint.differentiable_advance(self, fields, first, n_steps, dt, region=region, every=every, undo=undo)
 
     def start(self, n_samples: int = 0) -> Fields:
-        """Returns fields at rest with room for n_samples steps of the probes."""
+        """Returns fields at rest with room for n_samples steps of the probes.
+
+        Raises InputError where they, and the copy that a step works on, would not fit into the memory of their device.
+        """
         absorber, monitors, poles = self.ampere.absorber, self.probe.monitors, self.ampere.media.poles
         permittivity, magnetic = self.ampere.media.permittivity, self.faraday.poles
-        return zero_fields(
+        made = functools.partial(
+            zero_fields,
             permittivity.shape[1:],
             layers=absorber.layers if absorber is not None else ((0, 0), (0, 0), (0, 0)),
             n_terms=poles.rate.numel() if poles is not None else 0,
@@ -149,8 +157,18 @@ class YeeStep(Tree):
             n_frequencies=monitors.n_frequencies,
             n_points=monitors.n_points,
             dtype=permittivity.dtype.to_complex() if self.ampere.walls.complex else permittivity.dtype,
-            device=permittivity.device,
         )
+        needed = 2 * sum(leaf.nbytes for leaf in tree.leaves(made(device="meta")))
+        check_room(needed, permittivity.device, what=self._holding(n_samples), fix=SMALLER)
+        return made(device=permittivity.device)
+
+    def _holding(self, n_samples: int) -> str:
+        """The fields of a run in words, as the start of a sentence."""
+        nodes = " x ".join(map(str, self.ampere.media.permittivity.shape[1:]))
+        monitors, probes = self.probe.monitors, self.probe.probes.weights.shape[0]
+        sums = f", {monitors.n_frequencies} Fourier sums at {monitors.n_points} places" if monitors.n_points else ""
+        records = f", {probes} records of {n_samples} steps" if probes and n_samples else ""
+        return f"the fields of {nodes} nodes{sums}{records} need"
 
 
 def yee_step(

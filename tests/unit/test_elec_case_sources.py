@@ -128,7 +128,11 @@ def test_the_report_before_a_run_names_the_box_the_signal_and_the_cost() -> None
         ([*BEAM, "sources.0.waist=20 mm"], "error", "use a wider waist"),
         ([*BEAM, "sources.0.sheet=-120 mm"], "error", "sheet"),
         (["excitation.frequency_min=2.2 GHz", "time.n_steps=1300"], "error", "at 2 GHz the signal .* a band that"),
-        (['geometry.background="sea"', "materials.sea={conductivity=\"4 S/m\"}"], "error", "is lossy or dispersive"),
+        (
+            ["geometry.parts=[]", 'geometry.background="sea"', 'materials.sea={conductivity="4 S/m"}'],
+            "error",
+            "is lossy or dispersive",
+        ),
     ],
 )  # fmt: skip
 def test_what_would_go_wrong_is_said_before_the_run(overrides: list[str], severity: str, words: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from elec import preflight
 from elec.case import assemble
+from elec.fdtd import room
 from elec.preflight import check_band, check_memory
 from mindsci.config import load_case
 from mindsci.errors import InputError
@@ -70,8 +70,38 @@ def test_a_loss_tangent_far_from_the_band_is_a_warning():
 def test_a_run_that_would_not_fit_is_an_error(monkeypatch):
     model, _ = assemble(load_case(NOTCH, [*SMALL, LUMPED]))
     assert model is not None and not check_memory(model.grid)
-    monkeypatch.setattr(preflight, "free_memory", lambda: 1000)
-    assert "GiB are free; use fewer cells" in check_memory(model.grid)[0].text
+    monkeypatch.setattr(room, "free_memory", lambda device: 1000)
+    assert "GiB are free on cpu; use fewer cells" in check_memory(model.grid)[0].text
+
+
+def test_fields_that_would_not_fit_are_refused_before_they_are_made(monkeypatch):
+    import torch
+
+    from elec.fdtd import uniform_media, yee_step
+    from elec.fdtd.probes import Box, Monitors
+    from elec.grid import Grid
+
+    line = torch.linspace(0.0, 1.0, 11, dtype=torch.float64)
+    grid = Grid(x=line, y=line, z=line)
+    monitors = Monitors(boxes=(Box(low=(0, 0, 0), high=(10, 10, 10)),), frequencies=(1e9, 2e9))
+    step = yee_step(grid, uniform_media(grid, dtype=torch.float32), monitors=monitors)
+    # Six components at 11^3 nodes and two complex sums of three at 10^3 places, and a copy of each to work on.
+    needed = 2 * 4 * (6 * 11**3 + 2 * 2 * 3 * 10**3)
+    monkeypatch.setattr(room, "free_memory", lambda device: needed)
+    step.start()
+    monkeypatch.setattr(room, "free_memory", lambda device: needed - 1)
+    with pytest.raises(InputError, match=r"fields of 11 x 11 x 11 nodes, 2 Fourier sums .* use fewer"):
+        step.start()
+
+
+def test_the_limit_of_a_container_counts(tmp_path):
+    for name, text in (("memory.max", "1000"), ("memory.current", "700"), ("memory.stat", "file 9\ninactive_file 50")):
+        (tmp_path / name).write_text(text)
+    assert room._left_of_limit(tmp_path) == 350
+    (tmp_path / "memory.max").write_text("max")
+    assert room._left_of_limit(tmp_path) is None
+    assert room._left_of_limit(tmp_path / "none") is None
+    assert (room.free_memory() or 1) > 0
 
 
 def test_one_fault_hides_none_of_the_others():
@@ -84,7 +114,7 @@ def test_double_precision_needs_twice_the_memory(monkeypatch):
     import torch
 
     model, _ = assemble(load_case(NOTCH, [*SMALL, LUMPED]))
-    monkeypatch.setattr(preflight, "free_memory", lambda: model.grid.n_cells * 100)
+    monkeypatch.setattr(room, "free_memory", lambda device: model.grid.n_cells * 100)
     assert not check_memory(model.grid)
     assert check_memory(model.grid, dtype=torch.float64)
 
