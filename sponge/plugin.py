@@ -16,7 +16,12 @@ plugin = Plugin(
         "molct": "sponge.potentials.molct:MolCT",
         "lennard_jones": "sponge.potentials.lennard_jones:LennardJones",
     },
-    readers={"rmd17": "sponge.data.rmd17:read", "deepmd": "sponge.data.deepmd:read"},
+    readers={
+        "rmd17": "sponge.data.rmd17:read",
+        "deepmd": "sponge.data.deepmd:read",
+        "cybertron": "sponge.data.cybertron:read",
+        "structures": "sponge.data.files:read",
+    },
     validations={
         "nve": "sponge.validate:nve",
         "ethanol": "sponge.validate:ethanol",

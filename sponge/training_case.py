@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from mindsci import hub, plugins
-from mindsci.config import Table
+from mindsci.config import InputFile, Table
 from mindsci.errors import InputError, nearest
 from mindsci.runs import Run
 from mindsci.train import TrainingCase
+from sponge.data.convention import convention
+from sponge.data.files import read_file, read_isolated
 from sponge.data.frames import Frames, Splits
+from sponge.data.splits import split_frames
 from sponge.potentials.potential import Potential
 from sponge.tasks import PotentialTask
 
@@ -32,24 +35,51 @@ CITATIONS = {
 
 
 class DataTable(Table):
-    """`[data]`: which data set, which of its labels, and how many training frames validate.
+    """`[data]`: a data set by name, or a file of structures; and which frames validate and test.
 
-    With `molecule`, the data set is "<dataset>_<molecule>": dataset = "rmd17", molecule = "aspirin".
+    With `molecule`, the data set is "<dataset>_<molecule>": dataset = "rmd17", molecule = "aspirin". A file needs its
+    units: units = {energy = "eV", length = "angstrom"}.
     """
 
-    dataset: str
+    dataset: str | None = None
     molecule: str | None = None
     labels: Literal["revised", "original"] | None = None
+    file: InputFile | None = None
+    """extended XYZ (.xyz, .extxyz) or a database of ASE (.db)"""
+    test_file: InputFile | None = None
+    isolated_file: InputFile | None = None
+    """frames of single atoms, for model.reference = "isolated\""""
+    split: InputFile | None = None
+    """a JSON file {"train": [0, 2, ...], "validation": [...], "test": [...]} of frames of `file`"""
+    keys: dict[str, str] = {}
+    units: dict[str, str] = {}
+    stream: bool | None = None
+    """whether frames are mapped from a packed copy in the cache folder; by default where a file is above 256 MiB"""
     validation: int | None = Field(default=None, ge=1)
+    test: int | None = Field(default=None, ge=1)
+    """frames of `file` that are set aside to test, where neither `test_file` nor `split` says which"""
     split_seed: int | None = None
     batch_size: int = Field(default=10, ge=1)
     bucketed: bool = True
     """whether frames of like size make a batch, where sizes differ"""
 
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if (self.dataset is None) == (self.file is None):
+            raise ValueError("name one source: dataset (a card) or file (structures)")
+        of_file = ("test_file", "isolated_file", "split", "stream", "test")
+        others = of_file if self.file is None else ("molecule", "labels")
+        for name in others:
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} does not go with {'dataset' if self.file is None else 'file'}; leave it out")
+        return self
+
     @property
     def name(self) -> str:
-        """The name of the data set's card."""
-        return self.dataset if self.molecule is None else f"{self.dataset}_{self.molecule}"
+        """The name of the data set's card, or of the file."""
+        if self.file is not None:
+            return self.file.name
+        return f"{self.dataset}_{self.molecule}" if self.molecule else str(self.dataset)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -59,7 +89,22 @@ class DataTable(Table):
 
     def load(self, dtype: torch.dtype) -> Splits:
         """Returns the frames in their splits, in angstrom and eV."""
-        return load_splits(self.name, dtype=dtype, **self.options)
+        if self.file is None:
+            return load_splits(self.name, dtype=dtype, **self.options)
+        known = convention(self.keys, self.units, where="data")
+        frames, test_frames = (
+            None if path is None else read_file(path, known, dtype, stream=self.stream)
+            for path in (self.file, self.test_file)
+        )
+        isolated = None if self.isolated_file is None else read_isolated(self.isolated_file, known, dtype)
+        return split_frames(
+            frames,
+            test_frames=test_frames,
+            indices=self.split,
+            validation=self.validation,
+            test=self.test,
+            seed=self.split_seed or 0,
+        ).with_isolated(isolated)
 
 
 def load_splits(name: str, **options: Any) -> Splits:
@@ -80,6 +125,8 @@ class ModelTable(Table):
 
     name: str = "sponge/schnet"
     options: dict[str, Any] = {}
+    reference: Literal["fit", "isolated"] = "fit"
+    """energies of the elements: a least-squares fit to the training frames, or those of given single atoms"""
 
 
 class LossTable(Table):
@@ -100,6 +147,10 @@ class TrainPotentialCase(TrainingCase):
 
     def card(self) -> dict[str, Any]:
         """Returns title, citation, domain and data of a card of the trained potential."""
+        if self.data.file is not None:
+            raise InputError(
+                "a card names a data set, and this case trained on a file; write a card for the data first"
+            )
         data = hub.find_card(hub.DatasetCard, self.data.name)
         model = plugins.get("models", self.model.name)
         # What the test depends on: labels and split, not which training frames validated.
@@ -118,7 +169,7 @@ class TrainPotentialCase(TrainingCase):
     def build(self, run: Run) -> PotentialTask:
         """Returns the task, with a new model scaled to the training frames."""
         splits = self.data.load(torch.float64 if self.trainer.precision == "float64" else torch.float32)
-        model = build_model(self.model, splits.train)
+        model = build_model(self.model, splits)
         sizes = splits.train.count
         run.log(
             f"{self.data.name}: {len(splits.train)} training, {len(splits.validation)} validation, "
@@ -137,7 +188,7 @@ class TrainPotentialCase(TrainingCase):
         )
 
 
-def build_model(table: ModelTable, frames: Frames) -> Potential:
+def build_model(table: ModelTable, splits: Splits) -> Potential:
     """Returns a new model for the elements of the training frames, with its energy zero and scale set from them."""
     from ase.data import chemical_symbols
 
@@ -151,23 +202,40 @@ def build_model(table: ModelTable, frames: Frames) -> Potential:
             raise InputError(
                 f"model.options.{name}: unknown option of {table.name}{nearest(name, known)}; known: {known}"
             )
+    frames = splits.train
     elements = [chemical_symbols[number] for number in frames.elements]
     model: Potential = builder(elements=elements, **table.options)
-    reference, rest = reference_energies(frames)
+    reference, rest = reference_energies(frames, splits.isolated if table.reference == "isolated" else None)
+    if table.reference == "isolated" and splits.isolated is None:
+        raise InputError('model.reference = "isolated" needs single atoms: name data.isolated_file, or use "fit"')
     model.set_scales(reference=reference, scale=energy_scale(frames, rest))
     return model
 
 
-def reference_energies(frames: Frames) -> tuple[Float[Tensor, " elements"], Float[Tensor, " frames"]]:
+def reference_energies(
+    frames: Frames, isolated: Frames | None = None
+) -> tuple[Float[Tensor, " elements"], Float[Tensor, " frames"]]:
     """Returns the reference energy of each element [eV], and what they leave of each energy that is there [eV].
 
-    The least-squares fit of the energies to the numbers of atoms; of the many that fit where compositions do not tell
-    the elements apart, the smallest.
+    Without isolated atoms, the least-squares fit of the energies to the numbers of atoms; of the many that fit where
+    compositions do not tell the elements apart, the smallest. Raises InputError for an element that is not among them.
     """
-    _, counts = frames.compositions()
+    elements, counts = frames.compositions()
     known = frames.energy.isfinite()
     counts, energy = counts[known], frames.energy[known]
-    reference = torch.linalg.lstsq(counts, energy[:, None], driver="gelsd").solution[:, 0]
+    if isolated is None:
+        reference = torch.linalg.lstsq(counts, energy[:, None], driver="gelsd").solution[:, 0]
+    else:
+        single = isolated.select((isolated.count == 1).nonzero().flatten())
+        numbers = single.atomic_numbers[single.first].tolist()
+        of_element = dict(zip(numbers, single.energy.tolist(), strict=True))
+        missing = [number for number in elements if number not in of_element]
+        if missing:
+            raise InputError(
+                f"no single atom with atomic number {missing[0]} among {isolated.name(0)} and the frames after it; add "
+                'it, or use model.reference = "fit"'
+            )
+        reference = torch.tensor([of_element[number] for number in elements], dtype=torch.float64)
     return reference, energy - counts @ reference
 
 

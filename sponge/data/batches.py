@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +13,7 @@ from torch import Tensor
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 from sponge.data.frames import Frames, spans
+from sponge.data.store import CONTENTS, ArrayWriter, mapped
 from sponge.neighbors import Neighbors, check_distances, neighbor_list
 from sponge.neighbors.lists import row_pointers
 from sponge.system import System
@@ -123,15 +126,18 @@ def list_edges(frames: Frames, *, cutoff: float, half: bool, closest: float) -> 
     Raises InputError, naming file, frame and atoms, where two atoms are not farther apart than `closest` [angstrom].
     """
     repeats = bool(frames.periodic.any())
-    counts, degrees, neighbors, shifts = [], [], [], []
-    begin = 0
-    while begin < len(frames):
-        end = begin + 1 + int((frames.count[begin + 1 : begin + 4096].cumsum(0) < ATOMS_AT_ONCE).sum())
-        found = _lists_of(frames, begin, end, cutoff=cutoff, half=half, closest=closest)
-        for kept, part in zip((counts, degrees, neighbors, shifts), found, strict=True):
-            kept.append(part)
-        begin = end
-    count, n_atoms = torch.cat(counts), frames.count
+    folder = _place(frames, cutoff, half, closest)
+    if folder is not None and (folder / CONTENTS).exists():
+        arrays = mapped(folder)[0]
+    else:
+        with ArrayWriter(folder) as writer:
+            begin = 0
+            while begin < len(frames):
+                end = begin + 1 + int((frames.count[begin + 1 : begin + 4096].cumsum(0) < ATOMS_AT_ONCE).sum())
+                writer.append(**_lists_of(frames, begin, end, cutoff=cutoff, half=half, closest=closest))
+                begin = end
+            arrays = writer.finish({"cutoff": cutoff})
+    count, n_atoms = arrays["count"], frames.count
     if not int(count.sum()) and bool((n_atoms > 1).any()):
         raise InputError(
             f"no two atoms of {frames.name(0)} and the frames after it are closer than the cutoff, {cutoff:g} "
@@ -141,17 +147,23 @@ def list_edges(frames: Frames, *, cutoff: float, half: bool, closest: float) -> 
         first=count.cumsum(0) - count,
         count=count,
         first_atom=n_atoms.cumsum(0) - n_atoms,
-        degree=torch.cat(degrees),
-        neighbor=torch.cat(neighbors),
-        shift=torch.cat(shifts) if repeats else None,
+        degree=arrays["degree"],
+        neighbor=arrays["neighbor"],
+        shift=arrays["shift"] if repeats else None,
         cutoff=cutoff,
         half=half,
     )
 
 
-def _lists_of(
-    frames: Frames, begin: int, end: int, *, cutoff: float, half: bool, closest: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _place(frames: Frames, cutoff: float, half: bool, closest: float) -> Path | None:
+    """The folder of the lists of frames that are mapped from disk; None where frames are in memory."""
+    if frames.store is None:
+        return None
+    said = f"{frames.store.name} {cutoff!r} {half} {closest!r}".encode() + frames.first.numpy().tobytes()
+    return frames.store.with_name(f"lists-{hashlib.sha256(said).hexdigest()[:24]}")
+
+
+def _lists_of(frames: Frames, begin: int, end: int, *, cutoff: float, half: bool, closest: float) -> dict[str, Tensor]:
     """Edges of each frame, neighbours of each atom, and the edges' neighbours and shifts, as small as they may be."""
     system, _ = as_systems(frames, torch.arange(begin, end))
     try:
@@ -164,9 +176,9 @@ def _lists_of(
         raise InputError(f"{frames.name(begin)}: {str(error).replace(' of system 0', '')}") from None
     owner = system.system[found.centre]
     shift = found.shift if found.shift is not None else torch.zeros(len(owner), 3, dtype=torch.int32)
-    return (
-        torch.bincount(owner, minlength=end - begin),
-        found.rows.diff().to(torch.int32),
-        (found.neighbor - system.starts[owner]).to(torch.int32),
-        shift.to(torch.int8),
-    )
+    return {
+        "count": torch.bincount(owner, minlength=end - begin),
+        "degree": found.rows.diff().to(torch.int32),
+        "neighbor": (found.neighbor - system.starts[owner]).to(torch.int32),
+        "shift": shift.to(torch.int8),
+    }

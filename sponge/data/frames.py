@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -40,6 +41,8 @@ class Frames(Tree):
     """which of `files` each frame was read from"""
     row: Int[Tensor, " frames"]
     """the number of each frame in its file, from 0"""
+    store: Path | None = None
+    """the folder that the flat arrays are mapped from; None where they are in memory"""
 
     def __len__(self) -> int:
         return len(self.first)
@@ -77,6 +80,12 @@ class Splits(Tree):
     train: Frames
     validation: Frames
     test: Frames
+    isolated: Frames | None = None
+    """single atoms, whose energies may be the elements' reference energies"""
+
+    def with_isolated(self, isolated: Frames | None) -> Splits:
+        """Returns the splits with frames of single atoms beside them."""
+        return tree.replace(self, isolated=isolated)
 
     def of(self, split: str) -> Frames:
         """Returns the frames of "train", "validation" or "test"."""
@@ -132,6 +141,8 @@ def concatenate(parts: Sequence[Frames]) -> Frames:
         joined["file"][-1] = part.file + len(files)
         atoms += len(part.positions)
         files += part.files
+    if len(parts) == 1:  # flat arrays on disk stay there
+        return parts[0]
     return Frames(**{name: torch.cat(values) for name, values in joined.items()}, files=tuple(files))
 
 

@@ -47,7 +47,7 @@ def read(
 def read_file(path: Path, labels: str, dtype: torch.dtype) -> Frames:
     """Returns the frames of one npz file with either set of labels."""
     energies, forces = LABELS[labels]
-    with reading(path), numpy.load(path, allow_pickle=False) as stored:
+    with reading(path), open(path, "rb") as file, numpy.load(file, allow_pickle=False) as stored:
         numbers = torch.as_tensor(stored["nuclear_charges"].astype(numpy.int64))
         shape = (len(stored[energies]), len(numbers), 3)
         positions, energy, force = (

@@ -41,10 +41,38 @@ def divide(card: Any, sets: Mapping[str, Frames], *, validation: int | None = No
     return Splits(**{name: found[name] for name in NAMES})
 
 
-def set_aside(n_frames: int, count: int, seed: int) -> tuple[Int[Tensor, " kept"], Int[Tensor, " aside"]]:
+def split_frames(
+    frames: Frames,
+    *,
+    test_frames: Frames | None = None,
+    indices: Path | None = None,
+    validation: int | None = None,
+    test: int | None = None,
+    seed: int = 0,
+) -> Splits:
+    """Returns the splits of frames: by an index file, or with `validation` and `test` frames drawn by a seed.
+
+    Raises InputError where it is not said which frames test.
+    """
+    if indices is not None:
+        names = NAMES if test_frames is None else NAMES[:2]
+        parts = {name: frames.select(read_indices(indices, name, len(frames))) for name in names}
+        return Splits(**parts, **({} if test_frames is None else {"test": test_frames}))
+    if test_frames is None:
+        if test is None:
+            raise InputError("which frames test? Name data.test_file, data.split, or a number data.test")
+        kept, aside = set_aside(len(frames), test, seed, "test")
+        frames, test_frames = frames.select(kept), frames.select(aside)
+    kept, aside = set_aside(len(frames), 50 if validation is None else validation, seed)
+    return Splits(train=frames.select(kept), validation=frames.select(aside), test=test_frames)
+
+
+def set_aside(
+    n_frames: int, count: int, seed: int, name: str = "validation"
+) -> tuple[Int[Tensor, " kept"], Int[Tensor, " aside"]]:
     """Returns which frames stay and which `count` frames, drawn by a seed, are set aside; both ascending."""
     if not 0 < count < n_frames:
-        raise InputError(f"validation = {count} of {n_frames} training frames; use 1 to {n_frames - 1}")
+        raise InputError(f"{name} = {count} of {n_frames} training frames; use 1 to {n_frames - 1}")
     order = torch.as_tensor(numpy.random.default_rng(seed).permutation(n_frames))
     return order[count:].sort().values, order[:count].sort().values
 

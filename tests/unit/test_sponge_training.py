@@ -7,13 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 
 from mindsci import runs
-from mindsci.config import load_case
+from mindsci.config import apply_override, load_case, read_case_text, to_toml
 from mindsci.errors import InputError, UnknownNameError
+from sponge.data.convention import convention
+from sponge.data.files import read_file
+from sponge.data.frames import Splits
+from sponge.potentials import SchNet
 from sponge.potentials.loading import load_potential
-from sponge.tasks import errors_of
-from sponge.training_case import load_splits
+from sponge.tasks import PotentialTask, errors_of
+from sponge.training_case import TrainPotentialCase, load_splits, reference_energies
 
 SMALL = (
     "trainer.steps=30",
@@ -59,3 +66,85 @@ def test_a_potential_needs_one_source() -> None:
     with pytest.raises(InputError, match="one source"):
         load_potential()
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.data
+def test_periodic_frames_train_on_stresses_too(data_mirror: Path, repository: Path, tmp_path: Path) -> None:
+    overrides = [
+        *SMALL, "trainer.steps=20", "data.dataset=metatrain_carbon", "data.batch_size=4", "model.options.cutoff=3.0",
+        "loss.stress_weight=10.0", 'loss.energy_per="atom"', "trainer.monitor=stress_mae",
+    ]  # fmt: skip
+    tables = read_case_text(repository / "docs" / "examples" / "train_potential.toml")
+    del tables["data"]["molecule"], tables["data"]["validation"]
+    for override in overrides:
+        apply_override(tables, override)
+    case = TrainPotentialCase.model_validate(tables)
+    assert load_case_again(case, tmp_path) == case
+    runs.execute(case, tmp_path / "run", quiet=True)
+    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    # Stresses of up to 0.6 eV/angstrom^3: a table of zeros is off by some 100 meV/angstrom^3.
+    assert 0 < found["test stress_mae [meV/angstrom^3]"] < 500
+    assert (tmp_path / "run" / "learning_curves.png").stat().st_size > 1000
+
+
+@pytest.mark.data
+def test_molecules_of_any_size_train_on_energies_alone(data_mirror: Path, repository: Path, tmp_path: Path) -> None:
+    example = repository / "docs" / "examples" / "train_potential.toml"
+    file = data_mirror / "ml_potentials" / "metatrain_mini" / "qm9_reduced_100.xyz"
+    tables = read_case_text(example)
+    tables["data"] = {
+        "file": str(file), "test": 10, "validation": 10, "batch_size": 8, "keys": {"energy": "U0"},
+        "units": {"energy": "hartree", "length": "angstrom"},
+    }  # fmt: skip
+    for override in (*SMALL, "trainer.monitor=energy_mae"):
+        apply_override(tables, override)
+    with pytest.raises(InputError, match="no training frame has a force label"):
+        runs.execute(TrainPotentialCase.model_validate(tables), tmp_path / "no_forces", quiet=True)
+    tables["loss"] = {"energy_weight": 1.0, "force_weight": 0.0}
+    runs.execute(TrainPotentialCase.model_validate(tables), tmp_path / "run", quiet=True)
+    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert found["test energy_mae [meV]"] < 20_000
+    assert "test force_mae [meV/angstrom]" not in found
+    with pytest.raises(InputError, match="a card names a data set"):
+        TrainPotentialCase.model_validate(tables).card()
+
+
+@pytest.mark.data
+def test_isolated_atoms_give_the_reference_energies(data_mirror: Path) -> None:
+    """wB97X/6-31G(d) atoms bind to 3BPA: what they leave is its binding energy, -5 to -6 eV an atom."""
+    splits = load_splits("botnet_3bpa")
+    reference, rest = reference_energies(splits.train, splits.isolated)
+    assert float(reference[1]) == pytest.approx(-1029.48900)  # carbon, as its file says
+    assert -6.0 < float(rest.mean()) / 27 < -4.0
+
+
+@pytest.mark.data
+def test_a_case_names_its_molecule(repository: Path) -> None:
+    case = load_case(repository / "docs" / "examples" / "train_potential.toml", ["data.molecule=aspirin"])
+    assert case.data.name == "rmd17_aspirin"  # type: ignore[attr-defined]
+
+
+def test_a_case_has_one_source_of_data(repository: Path) -> None:
+    example = repository / "docs" / "examples" / "train_potential.toml"
+    for override, message in (("data.file=x.xyz", "one source"), ("data.test_file=x.xyz", "does not go with dataset")):
+        with pytest.raises(InputError, match=message):
+            load_case(example, [override])
+
+
+def test_frames_of_other_elements_are_refused(tmp_path: Path) -> None:
+    atoms = [molecule("H2O"), molecule("NH3")]
+    for one in atoms:
+        one.calc = SinglePointCalculator(one, energy=-1.0)
+    write(tmp_path / "two.xyz", atoms, format="extxyz")
+    frames = read_file(tmp_path / "two.xyz", convention({}, {"energy": "eV", "length": "angstrom"}, where="test"))
+    water, ammonia = frames.select(slice(0, 1)), frames.select(slice(1, 2))
+    model = SchNet(elements=["H", "O"], features=8, interactions=1, gaussians=4)
+    splits = Splits(train=water, validation=ammonia, test=water)
+    task = PotentialTask(model, splits, batch_size=1, energy_weight=1.0, force_weight=0.0)
+    with pytest.raises(InputError, match=r"frame 1 of 'two.xyz' of the validation frames holds N .*it knows H, O"):
+        task.batches("validation")
+
+
+def load_case_again(case: TrainPotentialCase, folder: Path) -> object:
+    (folder / "again.toml").write_text(to_toml(case))
+    return load_case(folder / "again.toml")
