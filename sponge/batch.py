@@ -71,6 +71,7 @@ def select(batch: System, which: int | slice | Sequence[int] | Int[Tensor, " pic
         stream=_distinct(batch.stream.index_select(0, picked)),
         auxiliary={key: value.index_select(0, picked) for key, value in batch.auxiliary.items()},
         n_systems=len(picked),
+        deviation=None if batch.deviation is None else batch.deviation.index_select(0, atoms),
         neighbors=None,
     )
 

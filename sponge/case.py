@@ -46,13 +46,21 @@ class PotentialTable(Table):
 
     pretrained: str | None = None
     model: InputFile | None = None
+    models: list[InputFile] | None = None
+    """several trainings of the same elements: an ensemble, whose members' disagreement is known"""
+    uncertainty_limit: Quantity("eV/angstrom") | None = None
+    """of an ensemble: the run stops where the standard deviation of an atom's force is above"""
     engine: Literal["auto", "reference", "numba"] = "auto"
     """auto takes the fastest form of the potential on the device"""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.pretrained is None) == (self.model is None):
-            raise ValueError('give one of pretrained = "schnet_ethanol" and model = "runs/training/model.toml"')
+        if sum(source is not None for source in (self.pretrained, self.model, self.models)) != 1:
+            raise ValueError(
+                'give one of pretrained = "schnet_ethanol", model = "runs/training/model.toml" and models = [...]'
+            )
+        if self.uncertainty_limit is not None and not self.uncertainty_limit > 0:
+            raise ValueError(f"uncertainty_limit = {self.uncertainty_limit} eV/angstrom; use a positive one")
         return self
 
 
@@ -172,7 +180,10 @@ class MolecularDynamicsCase(Case):
         else:
             system = from_file(self.system.file, dtype=dtype)  # type: ignore[arg-type]
         potential = load_potential(
-            pretrained=self.potential.pretrained, model=self.potential.model, device=run.device, dtype=dtype
+            pretrained=self.potential.pretrained,
+            model=self.potential.models or self.potential.model,
+            device=run.device,
+            dtype=dtype,
         )
         if self.potential.pretrained is not None:
             domain = hub.find_card(hub.PretrainedCard, self.potential.pretrained).domain

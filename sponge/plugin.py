@@ -14,6 +14,8 @@ plugin = Plugin(
         "schnet": "sponge.potentials.schnet:SchNet",
         "physnet": "sponge.potentials.physnet:PhysNet",
         "molct": "sponge.potentials.molct:MolCT",
+        "ensemble": "sponge.potentials.ensemble:Ensemble",
+        "pair_spline": "sponge.potentials.pair_spline:PairSpline",
         "lennard_jones": "sponge.potentials.lennard_jones:LennardJones",
     },
     readers={
@@ -26,6 +28,7 @@ plugin = Plugin(
         "nve": "sponge.validate:nve",
         "ethanol": "sponge.validate:ethanol",
         "potentials": "sponge.validate_potentials:potentials",
+        "thermostats": "sponge.validate_thermostats:thermostats",
     },
     benchmarks={
         "schnet_forces": "sponge.benchmark:schnet_forces",

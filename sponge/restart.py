@@ -18,7 +18,7 @@ def kept(system: System) -> dict[str, Tensor]:
 
     A neighbour list is a function of the positions that it was made at; these are stored in its place.
     """
-    found = dict(tree.named_leaves(tree.replace(system, neighbors=None)))
+    found = dict(tree.named_leaves(tree.replace(system, neighbors=None, deviation=None)))
     held = system.neighbors
     if held is not None and held.origin is not None:
         found |= {ORIGIN: held.origin, ORIGIN_CELL: held.origin_cell}
@@ -34,12 +34,16 @@ def restored(start: System, tensors: dict[str, Tensor], forces: Forces) -> Syste
     given = {name: tensor.to(device) for name, tensor in tensors.items()}
     auxiliary = {name.partition(".")[2]: given[name] for name in given if name.startswith("auxiliary.")}
     optional = {name: given.get(name) for name in ("virial", "pace")}
-    fields = {name: given[name] for name, _ in tree.named_leaves(tree.replace(start, neighbors=None)) if name in given}
+    fields = {
+        name: given[name]
+        for name, _ in tree.named_leaves(tree.replace(start, neighbors=None, deviation=None))
+        if name in given
+    }
     for name, value in fields.items():
         if "." not in name and value.shape != getattr(start, name).shape:
             raise InputError(f"the restart holds another system: its {name} have shape {list(value.shape)}")
     plain = {name: value for name, value in fields.items() if "." not in name}
-    system = tree.replace(start, **(plain | optional), auxiliary=auxiliary, neighbors=None)
+    system = tree.replace(start, **(plain | optional), auxiliary=auxiliary, neighbors=None, deviation=None)
     if ORIGIN not in given or forces.search is None:
         return forces.listed(system)
     # The same object where the cell has not changed: that is how the test of the skin knows.

@@ -12,13 +12,14 @@ import mindsci
 from mindsci import tree
 from mindsci.errors import InputError
 from mindsci.runs import Run, chunks
-from mindsci.solvers import rollout
-from sponge import reporting, restart, trajectory
+from mindsci.solvers import Flow, rollout
+from sponge import reporting, restart, soundness, trajectory
 from sponge.analysis.frames import Trajectory
 from sponge.ase_atoms import to_ase
 from sponge.dynamics import Forces, check_forces, maxwell_boltzmann, minimise
+from sponge.potentials.ensemble import Ensemble, without_deviation
 from sponge.potentials.potential import Potential
-from sponge.system import System, name_atom
+from sponge.system import System
 from sponge.threads import suited_threads
 from sponge.trajectory import Journal, Topology
 
@@ -30,8 +31,6 @@ CHUNK = 100
 """steps, at least, between two looks at the world"""
 SAVE_EVERY = 2.0
 """seconds between two restarts; when they are written does not change what is computed"""
-HOTTEST = 1e5
-"""[K]; no condensed or gaseous molecular matter is that hot: the integration has blown up"""
 
 
 def simulate(case: MolecularDynamicsCase, run: Run, system: System, potential: Potential) -> None:
@@ -46,6 +45,9 @@ class Simulation:
 
     def __init__(self, case: MolecularDynamicsCase, run: Run, system: System, potential: Potential) -> None:
         self.case, self.run = case, run
+        self._limit = case.potential.uncertainty_limit
+        if self._limit is not None and not isinstance(potential, Ensemble):
+            raise InputError("potential.uncertainty_limit needs an ensemble; give models = [...], two or more")
         self.forces = Forces.of(potential, system)
         self.system = system
         self.stage, self.done, self.n_frames = 0, 0, 0
@@ -106,13 +108,16 @@ class Simulation:
             f"minimised in {found.n_steps} steps: energy {before:.6f} -> {float(self.system.energy[0]):.6f} eV, "
             f"largest force {found.max_force:.2e} eV/angstrom"
         )
-        self._write_structure("minimised.xyz")
+        self._write_structure("minimised.xyz", self.system)
 
-    def _write_structure(self, name: str) -> None:
+    def _write_structure(self, name: str, system: System) -> None:
         from ase.io import write
 
+        atoms = to_ase(system)
+        if system.deviation is not None:
+            atoms.arrays["force_deviation"] = system.deviation.cpu().numpy()
         with self.run.writing(name) as temporary:
-            write(temporary, to_ase(self.system), format="extxyz")
+            write(temporary, atoms, format="extxyz")
 
     def _run_stage(self, number: int, bar: Any) -> None:
         stage = self.case.stages[number]
@@ -126,16 +131,7 @@ class Simulation:
         self.run.log(f"stage {number}: {stage.kind}, {stage.n_steps} steps of {stage.dt:g} fs")
         self._simulated, self._began = 0.0, time.monotonic()
         for first, count in chunks(self.done, stage.n_steps, self._chunk()):
-            self.system, seen = rollout(
-                integrator,
-                self.system,
-                n_steps=count,
-                dt=stage.dt,
-                start=first,
-                observe=_observe,
-                every=self.case.output.every,
-            )
-            self._take(first, count, seen)
+            self._take(first, count, *self._advance(integrator, first, count))
             self._simulated += count * stage.dt
             bar.advance(count, **self._shown())
             self._between_chunks()
@@ -159,16 +155,63 @@ class Simulation:
         every = self.case.output.every
         return every * -(-CHUNK // every)
 
-    def _take(self, first: int, count: int, seen: Any) -> None:
-        """Keeps the frames of a chunk, once it is known to be sound."""
+    def _advance(self, integrator: Flow, first: int, count: int) -> tuple[System, Any]:
+        """Returns the state after a chunk, and its frames. Raises InputError at the step that goes wrong."""
+        start = without_deviation(self.system)
+        options: dict[str, Any] = {"dt": self.case.stages[self.stage].dt}
+        try:
+            after, seen = rollout(
+                integrator,
+                start,
+                n_steps=count,
+                start=first,
+                observe=_observe,
+                every=self.case.output.every,
+                **options,
+            )
+        except InputError:  # told again at its step
+            after, seen = start, None
+        else:
+            if soundness.is_sound(after, seen, self._limit):
+                return after, seen
+        self._walk(integrator, start, first, count)
+        return after, seen
+
+    def _walk(self, integrator: Flow, system: System, first: int, count: int) -> None:
+        """Takes a chunk step by step up to the one that fails, keeps the frames before it, and raises InputError."""
+        stage, every = self.case.stages[self.stage], self.case.output.every
+        for index in range(first, first + count):
+            try:
+                system, _ = rollout(integrator, system, n_steps=1, dt=stage.dt, start=index)
+                soundness.check(system, self._limit)
+            except soundness.Uncertain as error:
+                self._write_structure("uncertain.xyz", system)
+                fix = "train on structures such as that in 'uncertain.xyz', or raise the limit"
+                self._fail(index + 1, f"{error}; {fix}", error)
+            except InputError as error:
+                fix = f"use a dt below {stage.dt:g} fs, or start from a minimised structure"
+                self._fail(index + 1, f"the dynamics blew up: {error}; {fix}", error)
+            if (index + 1 - first) % every == 0:
+                frame = tree.map(lambda leaf: leaf[None], _observe(system))
+                self._take(index + 1 - every, every, system, frame)
+
+    def _fail(self, step: int, what: str, error: InputError) -> None:
+        """Leaves the trajectory and a restart at its last frame, and raises InputError."""
+        self._save()
+        self._export()
+        stage = self.case.stages[self.stage]
+        raise InputError(
+            f"stages.{self.stage}, step {step} ({self._time_before() + step * stage.dt:g} fs): {what}. "
+            f"The {self.n_frames} frames until then are in '{self.run.folder}'"
+        ) from error
+
+    def _take(self, first: int, count: int, system: System, seen: Any) -> None:
+        """Keeps the state after a chunk, and its frames."""
         every = self.case.output.every
-        self.done = first + count
+        self.system, self.done = system, first + count
         frames = count // every
-        energies = [self.system.energy] if seen is None else [self.system.energy, seen["potential"]]
-        self._check_sound(all(bool(energy.isfinite().all()) for energy in energies))
         if frames:
             self._record(seen, self._step() - count + every * numpy.arange(1, frames + 1))
-            self._check_sound(bool((self.journal.read()["temperature"][-frames:] < HOTTEST).all()))
 
     def _record(self, seen: dict[str, torch.Tensor], steps: Any) -> None:
         velocities = seen["momenta"] / self.system.masses[:, None]
@@ -181,20 +224,6 @@ class Simulation:
                 "positions": seen["positions"].cpu().numpy(),
                 "velocities": velocities.cpu().numpy(),
             }
-        )
-
-    def _check_sound(self, sound: bool) -> None:
-        """Raises InputError where the integration has blown up; the frames until then are kept."""
-        if sound:
-            return
-        self._export()
-        stage = self.case.stages[self.stage]
-        fastest = (self.system.momenta.norm(dim=-1) / self.system.masses).nan_to_num(nan=float("inf")).argmax()
-        raise InputError(
-            f"stages.{self.stage}: the dynamics blew up before step {self.done} (the energy is not finite, or the "
-            f"temperature above {HOTTEST:g} K; {name_atom(self.system, int(fastest))} is the fastest); "
-            f"use a dt below {stage.dt:g} fs, or start from a minimised structure. "
-            f"The frames until then are in '{self.run.folder}'"
         )
 
     def _between_chunks(self) -> None:

@@ -45,6 +45,9 @@ class System(Tree):
     """-dE/d(strain) [eV], float64; None unless the forces were asked for it"""
     pace: Float[Tensor, " systems"] | None = None
     """time step of each system over the dt of the rollout; None is 1 for all"""
+    deviation: Float[Tensor, " atoms"] | None = None
+    """of an ensemble: the largest deviation among its members of the force on each atom, of all forces since this was
+    None [eV/angstrom]; see `sponge.potentials.Ensemble`"""
     auxiliary: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     """what thermostats and barostats keep, by name, one row a system"""
     neighbors: Any = None

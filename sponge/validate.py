@@ -7,6 +7,7 @@ import math
 import numpy
 import torch
 
+from mindsci import units
 from mindsci.report import Report, Row
 from mindsci.solvers import rollout
 from sponge.batch import replicate
@@ -66,7 +67,36 @@ def nve(
             ok=abs(slope - 2.0) <= 0.15,
         )
     )
+    rows.append(single_precision_drift(potential, smiles, temperature))
     return Report(name="nve", rows=rows)
+
+
+def single_precision_drift(
+    potential: Potential, smiles: str, temperature: float, copies: int = 2, picoseconds: float = 100.0, dt: float = 0.5
+) -> Row:
+    """Slope of the total energy over 100 ps in float32, in the form for use; the mean of the replicas.
+
+    Energies are summed in float64. The standard error is that of the slopes of the replicas.
+    """
+    warm, _ = _warm_ethanol(potential, smiles, temperature, copies)
+    system = warm.to(dtype=torch.float32)
+    forces = Forces.of(potential.for_use(dtype=torch.float32), system)
+    every = 20
+    with torch.no_grad():
+        start = forces(system)
+    energy = total_energies(start, forces, dt=dt, n_steps=round(1e3 * picoseconds / dt), every=every)
+    time = 1e-3 * dt * every * numpy.arange(len(energy))
+    unit = units.KJ_PER_MOL_EV * system.n_atoms / copies
+    slopes = numpy.array([drift(time, energy[:, k])[0] / unit for k in range(copies)])
+    return Row(
+        case=f"drift of the total energy over {picoseconds:g} ps at {dt:g} fs, float32",
+        measured=float(slopes.mean()),
+        unit="kJ/mol/ps/atom",
+        reference=0.0,
+        gate="|drift| < 0.005",
+        ok=bool(abs(slopes).max() < 0.005),
+        extra={"standard error": float(slopes.std(ddof=1) / math.sqrt(copies)), "replicas": copies},
+    )
 
 
 def _warm_ethanol(potential: Potential, smiles: str, temperature: float, copies: int) -> tuple[System, Forces]:
@@ -80,8 +110,8 @@ def _warm_ethanol(potential: Potential, smiles: str, temperature: float, copies:
     return warm, forces
 
 
-def total_energies(system: System, forces: Forces, *, dt: float, n_steps: int) -> numpy.ndarray:
-    """Returns the total energy [eV] of each system after each step of velocity Verlet, (steps, systems)."""
+def total_energies(system: System, forces: Forces, *, dt: float, n_steps: int, every: int = 1) -> numpy.ndarray:
+    """Returns the total energy [eV] of each system after every so many steps of velocity Verlet, (frames, systems)."""
     with torch.no_grad(), suited_threads(system):
         _, energy = rollout(
             velocity_verlet(forces),
@@ -89,6 +119,7 @@ def total_energies(system: System, forces: Forces, *, dt: float, n_steps: int) -
             n_steps=n_steps,
             dt=dt,
             observe=lambda state: state.energy + kinetic_energy(state),
+            every=every,
         )
     return energy.cpu().numpy()
 

@@ -1,5 +1,6 @@
 """Flows, integrators, thermostats and minimisers of molecular dynamics."""
 
+from sponge.dynamics.averages import Reweighting, TrajectoryAverage
 from sponge.dynamics.flows import Kick, Move, OrnsteinUhlenbeck, Refreshed, langevin, velocity_verlet
 from sponge.dynamics.forces import Forces, check_forces
 from sponge.dynamics.minimise import Minimum, minimise
@@ -17,7 +18,9 @@ __all__ = [
     "OrnsteinUhlenbeck",
     "Refreshed",
     "Resident",
+    "Reweighting",
     "StochasticRescaling",
+    "TrajectoryAverage",
     "check_forces",
     "langevin",
     "maxwell_boltzmann",

@@ -51,7 +51,10 @@ class Forces(Tree):
             system.positions.requires_grad or bool(tree.parameters(self.potential))
         )
         found = self.potential.evaluate(system, system.neighbors, virial=self.virial, create_graph=differentiate)
-        return tree.replace(system, energy=found.energy, forces=found.forces, virial=found.virial)
+        deviation = found.deviation
+        if deviation is not None and system.deviation is not None:
+            deviation = torch.maximum(system.deviation, deviation.detach())
+        return tree.replace(system, energy=found.energy, forces=found.forces, virial=found.virial, deviation=deviation)
 
     def listed(self, system: System) -> System:
         """Returns the system with a neighbour list that serves at its positions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import torch
 from mindsci import config, plugins
 from mindsci.errors import InputError, StorageError
 from mindsci.hub import load_pretrained
+from sponge.potentials.ensemble import Ensemble
 from sponge.potentials.potential import Potential
 
 
 def load_potential(
     *,
     pretrained: str | None = None,
-    model: Path | str | None = None,
+    model: Path | str | Sequence[Path | str] | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
 ) -> Potential:
@@ -24,7 +26,8 @@ def load_potential(
 
     Args:
         pretrained: name of a card.
-        model: the model.toml that a training run writes; model.safetensors lies beside it.
+        model: the model.toml that a training run writes; model.safetensors lies beside it. Several of them make an
+            ensemble (`sponge.potentials.Ensemble`).
 
     Raises InputError for what is no potential, StorageError for what is not there.
     """
@@ -33,11 +36,17 @@ def load_potential(
     loaded = (
         load_pretrained(pretrained, device=device, dtype=dtype)
         if pretrained is not None
-        else _from_training(Path(model), device, dtype)  # type: ignore[arg-type]
+        else _from_trainings(model, device, dtype)  # type: ignore[arg-type]
     )
     if not isinstance(loaded, Potential):
         raise InputError(f"'{pretrained or model}' is a {type(loaded).__name__}, not a potential; choose another")
     return loaded.requires_grad_(False).eval()
+
+
+def _from_trainings(model: Path | str | Sequence[Path | str], device: torch.device | str, dtype: Any) -> Any:
+    if isinstance(model, (str, Path)):
+        return _from_training(Path(model), device, dtype)
+    return Ensemble(members=[_from_training(Path(one), device, dtype) for one in model])
 
 
 def _from_training(path: Path, device: torch.device | str, dtype: torch.dtype | None) -> Any:

@@ -26,6 +26,8 @@ class Evaluation(Tree):
     """[eV/angstrom]"""
     virial: Float[Tensor, "systems 3 3"] | None = None
     """-dE/d(strain) [eV], float64"""
+    deviation: Float[Tensor, " atoms"] | None = None
+    """of an ensemble: standard deviation of the force on each atom among its members [eV/angstrom]"""
 
 
 class Potential(nn.Module):

@@ -24,7 +24,7 @@ flags = [(True, True, True), (False, False, False), (True, False, True), (True, 
 cases = [
     (concatenate([from_ase(random_atoms(k, 2 + k, 6.0, pbc)) for k, pbc in enumerate(flags)]), 2.5, (True,)),
     (from_ase(random_atoms(1, 2, 4.0, (True, True, True))), 4.5, (False,)),
-    (from_ase(random_atoms(5, 10, 9.0, (True, True, True)), dtype=torch.float32), 3.0, (False,)),
+    (from_ase(random_atoms(5, 6, 5.0, (True, True, True)), dtype=torch.float32), 2.6, (False,)),
 ]
 for system, cutoff, kinds in cases:
     for half in kinds:
