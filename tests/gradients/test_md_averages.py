@@ -109,7 +109,7 @@ def test_reweighting_is_the_fluctuation_formula_and_the_difference_of_its_averag
             slope_o = slope_u
         covariance = (values * slope_u).mean() - values.mean() * slope_u.mean()
         expected = slope_o.mean() - covariance / (units.BOLTZMANN_EV * 90.0)
-        assert float(found[k]) == pytest.approx(float(expected), rel=1e-9)
+        assert float(found[k]) == pytest.approx(expected.item(), rel=1e-9)
         ends = []
         for sign in (1, -1):
             with torch.no_grad():
