@@ -101,8 +101,8 @@ def test_reweighting_is_the_fluctuation_formula_and_the_difference_of_its_averag
     average = sampler(observable, gradient=Reweighting(share=0.05))
     found = torch.autograd.grad(average(potential), parameters)
     frames = average._frames
-    energies, values = potential(frames, frames.neighbors), observable(frames)
     for k, parameter in enumerate(parameters):
+        energies, values = potential(frames, frames.neighbors), observable(frames)
         slope_u = torch.stack([torch.autograd.grad(one, parameter, retain_graph=True)[0] for one in energies])
         slope_o = torch.zeros_like(slope_u)
         if kind == "energy":
