@@ -29,8 +29,8 @@ README = """# {title}
 |---|---|
 {rows}
 
-Trained on `{data}`{told}, {steps} steps, seed {seed}; the best weights by the validation frames; the test frames were
-never seen. {bytes:,} bytes of weights, licence {licence}.
+Trained on `{data}`{told}, {steps} steps, seed {seed}; the validation frames chose the weights, the test
+frames were never seen. {bytes:,} bytes of weights, licence {licence}.
 
     {check}        # prints the errors again
     {command}        # trains it again
