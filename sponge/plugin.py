@@ -34,5 +34,6 @@ plugin = Plugin(
         "schnet_forces": "sponge.benchmark:schnet_forces",
         "neighbors": "sponge.bench_neighbors:neighbors",
         "schnet": "sponge.bench_schnet:schnet",
+        "potentials": "sponge.bench_potentials:potentials",
     },
 )
