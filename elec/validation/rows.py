@@ -21,17 +21,17 @@ def size(grid: Grid, seconds: float) -> Size:
 
 
 def against(
-    case: str, measured: float, reference: float, *, percent: float, unit: str = "", cells: int, seconds: float
+    case: str, measured: float, reference: float, *, percent: float | None, unit: str = "", cells: int, seconds: float
 ) -> Row:
-    """Returns a row that holds where the figure is within a percentage of the reference."""
+    """Returns a row that holds where the figure is within a percentage of the reference; None judges nothing."""
     error = 100.0 * (measured / reference - 1.0)
     return Row(
         case=case,
         measured=measured,
         unit=unit,
         reference=reference,
-        gate=f"within {percent:g} %",
-        ok=abs(error) <= percent,
+        gate=None if percent is None else f"within {percent:g} %",
+        ok=None if percent is None else abs(error) <= percent,
         extra={"error %": error, "cells": cells, "seconds": seconds},
     )
 
