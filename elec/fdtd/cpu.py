@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from elec.fdtd import cpu_history
-from elec.fdtd import cpu_kernels as kernels
+from elec.fdtd import cpu_sweep as kernels
 from elec.fdtd.arrays import Pairs, Turn, around, best_turn, coefficients, edge_pairs, layers
 from elec.fdtd.cpu_images import Images, parted, parted_signals
 from elec.fdtd.cpu_vectors import lanes
