@@ -16,6 +16,7 @@ plugin = Plugin(
         "molct": "sponge.potentials.molct:MolCT",
         "ensemble": "sponge.potentials.ensemble:Ensemble",
         "pair_spline": "sponge.potentials.pair_spline:PairSpline",
+        "painn": "sponge.potentials.painn:PaiNN",
         "lennard_jones": "sponge.potentials.lennard_jones:LennardJones",
     },
     readers={

@@ -4,6 +4,7 @@ from sponge.potentials.atomwise import AtomwisePotential
 from sponge.potentials.ensemble import Ensemble
 from sponge.potentials.lennard_jones import LennardJones
 from sponge.potentials.molct import MolCT
+from sponge.potentials.painn import PaiNN
 from sponge.potentials.pair_spline import PairSpline
 from sponge.potentials.physnet import PhysNet
 from sponge.potentials.potential import Evaluation, Potential, energy_and_forces
@@ -15,6 +16,7 @@ __all__ = [
     "Evaluation",
     "LennardJones",
     "MolCT",
+    "PaiNN",
     "PhysNet",
     "PairSpline",
     "Potential",

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from mindsci.errors import InputError
 from sponge.neighbors import Neighbors
 from sponge.potentials.potential import Potential
-from sponge.potentials.schnet import atomic_numbers_of
 from sponge.system import System
 
 
@@ -66,3 +66,18 @@ class AtomwisePotential(Potential):
         # Reference energies are thousands of eV: the sum is taken in float64 whatever the dtype of the model.
         energies = atomic.double() * self.scale.double() + self.reference.double()[self.kinds(system)]
         return system.sum_over_atoms(energies)
+
+
+def atomic_numbers_of(elements: Sequence[int | str]) -> tuple[int, ...]:
+    """Returns the atomic numbers of elements given by number or symbol, sorted, each once.
+
+    Raises InputError for what is no element.
+    """
+    from ase.data import atomic_numbers, chemical_symbols
+
+    unknown = [
+        e for e in elements if (e not in atomic_numbers if isinstance(e, str) else not 0 < e < len(chemical_symbols))
+    ]
+    if unknown or not elements:
+        raise InputError(f'elements = {list(elements)}: write chemical symbols such as ["H", "C", "O"]')
+    return tuple(sorted({atomic_numbers[e] if isinstance(e, str) else int(e) for e in elements}))

@@ -1,20 +1,28 @@
-"""SchNet's filters as a table: each is a function of one distance, and cubic Hermite pieces follow it closely."""
+"""Filters as a table: each is a function of one distance, and cubic Hermite pieces follow it closely.
+
+They are SchNet's unless others are named.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mindsci.errors import InputError
-from sponge.potentials.schnet import SchNet, cosine_cutoff
+from sponge.potentials.radial import cosine_cutoff
+from sponge.potentials.schnet import SchNet
 
 FIRST_KNOT = 0.2
 """[angstrom]: nuclei come no closer in chemistry, and the network's filter there is an extrapolation anyway"""
 FEWEST_KNOTS, MOST_KNOTS = 64, 4096
+Filters = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
+"""of a model at some distances: the filters (interactions, distances, features) and their derivatives"""
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,9 @@ def filters(
     return values * envelope, (moved @ second.mT) * envelope + values * fall
 
 
-def rows(model: SchNet, knots: Knots) -> Float[Tensor, "interactions knots 2 features"]:
+def rows(model: Any, knots: Knots, of: Filters = filters) -> Float[Tensor, "interactions knots 2 features"]:
     """Returns the table: at each knot the filters and spacing * their derivatives; differentiable in the weights."""
-    values, slopes = filters(model, knots.distances(model.embedding.weight))
+    values, slopes = of(model, knots.distances(model.embedding.weight))
     return torch.stack((values, knots.spacing * slopes), dim=2)
 
 
@@ -70,7 +78,9 @@ def knots_for_training(model: SchNet) -> Knots:
     return Knots(model.cutoff, 1 + math.ceil((model.cutoff - FIRST_KNOT) / model.cutoff * 6 * (len(model.centers) - 1)))
 
 
-def suited_knots(model: SchNet, *, tolerance: float, slope_tolerance: float) -> tuple[Knots, float, float]:
+def suited_knots(
+    model: Any, *, tolerance: float, slope_tolerance: float, of: Filters = filters
+) -> tuple[Knots, float, float]:
     """Returns the fewest knots, by doubling, whose table meets the tolerances, and its two errors.
 
     An error is the largest difference from the network at three points inside every piece, as a share of the largest
@@ -79,7 +89,7 @@ def suited_knots(model: SchNet, *, tolerance: float, slope_tolerance: float) -> 
     count = FEWEST_KNOTS
     while True:
         knots = Knots(model.cutoff, count)
-        error, slope_error = errors(model, knots)
+        error, slope_error = errors(model, knots, of)
         if error <= tolerance and slope_error <= slope_tolerance:
             return knots, error, slope_error
         if count >= MOST_KNOTS:
@@ -91,15 +101,15 @@ def suited_knots(model: SchNet, *, tolerance: float, slope_tolerance: float) -> 
 
 
 @torch.no_grad()
-def errors(model: SchNet, knots: Knots) -> tuple[float, float]:
+def errors(model: Any, knots: Knots, of: Filters = filters) -> tuple[float, float]:
     """Returns the largest errors of a table's filters and slopes, each as a share of the largest."""
     at = knots.distances(model.embedding.weight)
-    values, slopes = filters(model, at)
+    values, slopes = of(model, at)
     a, b = values[:, :-1], values[:, 1:]
     da, db = knots.spacing * slopes[:, :-1], knots.spacing * slopes[:, 1:]
     worst, worst_slope = 0.0, 0.0
     for t in (0.21, 0.5, 0.79):
-        exact, exact_slope = filters(model, at[:-1] + t * knots.spacing)
+        exact, exact_slope = of(model, at[:-1] + t * knots.spacing)
         value = (2 * t - 3) * t * t * (a - b) + a + t * (t - 1) * ((t - 1) * da + t * db)
         slope = (6 * t * (t - 1) * (a - b) + ((3 * t - 4) * t + 1) * da + (3 * t - 2) * t * db) / knots.spacing
         worst = max(worst, float((value - exact).abs().max()))

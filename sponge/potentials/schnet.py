@@ -13,8 +13,10 @@ from torch.nn.functional import softplus
 from mindsci.errors import InputError
 from mindsci.kernels import choose_engine
 from sponge.neighbors import Neighbors, displacements, halved
+from sponge.potentials.atomwise import AtomwisePotential
 from sponge.potentials.convolution import filter_convolution
 from sponge.potentials.potential import Evaluation, Potential
+from sponge.potentials.radial import cosine_cutoff
 from sponge.system import System
 
 SWEPT = (torch.float32, torch.float64)
@@ -29,7 +31,7 @@ class ShiftedSoftplus(nn.Module):
         return softplus(x, threshold=40.0) - math.log(2.0)
 
 
-class SchNet(Potential):
+class SchNet(AtomwisePotential):
     """SchNet [Schutt2017, fig. 2] with a cosine cutoff, reference energies per element and a scale.
 
     Energy of a system: sum over its atoms of scale * readout(features) + reference[element] [eV].
@@ -44,9 +46,6 @@ class SchNet(Potential):
     trims = True
     engine: str = "auto"
     """what trains it: reference (a tape), or numba (compiled sweeps, on a CPU); auto takes the fastest that serves"""
-    reference: Tensor
-    scale: Tensor
-    element_index: Tensor
     centers: Tensor
 
     def __init__(
@@ -58,13 +57,12 @@ class SchNet(Potential):
         gaussians: int = 50,
         cutoff: float = 5.0,
     ) -> None:
-        super().__init__()
+        super().__init__(elements)
         if not cutoff > 0 or gaussians < 2 or features < 2 or interactions < 1:
             raise InputError(
                 f"SchNet with cutoff = {cutoff} angstrom, gaussians = {gaussians}, features = {features}, "
                 f"interactions = {interactions}: use a positive cutoff, 2 gaussians, 2 features, 1 interaction or more"
             )
-        self.elements = atomic_numbers_of(elements)
         self.config = {
             "elements": list(elements),
             "features": features,
@@ -76,28 +74,11 @@ class SchNet(Potential):
         self.embedding = nn.Embedding(len(self.elements), features)
         self.interactions = nn.ModuleList(Interaction(features, gaussians) for _ in range(interactions))
         self.readout = nn.Sequential(nn.Linear(features, features // 2), ShiftedSoftplus(), nn.Linear(features // 2, 1))
-        index = torch.full((max(self.elements) + 1,), -1)
-        index[list(self.elements)] = torch.arange(len(self.elements))
-        self.register_buffer("element_index", index, persistent=False)
         self.register_buffer("centers", torch.linspace(0.0, self.cutoff, gaussians), persistent=False)
-        self.register_buffer("reference", torch.zeros(len(self.elements), dtype=torch.float64))
-        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
         self.reset()
 
-    def reset(self) -> None:
-        """Draws new weights: Xavier uniform for the dense layers, zero biases."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-
-    def set_scales(self, *, reference: Float[Tensor, " elements"], scale: float) -> None:
-        """Sets the reference energy of each element, in the order of `elements`, and the scale [eV]."""
-        self.reference.copy_(reference)
-        self.scale.fill_(scale)
-
-    def forward(self, system: System, neighbors: Neighbors) -> Float[Tensor, " systems"]:
+    def atomic_energies(self, system: System, neighbors: Neighbors) -> Float[Tensor, " atoms"]:
+        """Returns what each atom adds to the energy, before scale and reference."""
         # The filter depends on the distance alone: one evaluation serves both directions of a pair. A list of fixed
         # capacity keeps both directions, so that each counts half.
         twice = neighbors.worst is not None and not neighbors.half
@@ -105,13 +86,10 @@ class SchNet(Potential):
         distances = torch.linalg.vector_norm(displacements(system, neighbors), dim=-1)
         expanded = self.expand(distances)
         envelope = (0.5 if twice else 1.0) * cosine_cutoff(distances, self.cutoff)[:, None]
-        kinds = self.element_index[system.atomic_numbers]
-        x = self.embedding(kinds)
+        x = self.embedding(self.kinds(system))
         for interaction in self.interactions:
             x = x + interaction(x, expanded, envelope, neighbors)
-        # Reference energies are thousands of eV: the sum is taken in float64 whatever the dtype of the model.
-        atomic = self.readout(x)[:, 0].double() * self.scale.double() + self.reference.double()[kinds]
-        return system.sum_over_atoms(atomic)
+        return self.readout(x)[:, 0]
 
     def evaluate(
         self, system: System, neighbors: Neighbors, *, virial: bool = False, create_graph: bool = False
@@ -176,24 +154,3 @@ class Interaction(nn.Module):
     def forward(self, x: Tensor, expanded: Tensor, envelope: Tensor, neighbors: Neighbors) -> Tensor:
         filters = self.filter(expanded) * envelope
         return self.after(filter_convolution(self.before(x), filters, neighbors.centre, neighbors.neighbor))
-
-
-def cosine_cutoff(distances: Float[Tensor, " pairs"], cutoff: float) -> Float[Tensor, " pairs"]:
-    """Returns (1 + cos(pi d / cutoff)) / 2 inside the cutoff and 0 beyond [Behler2007]: C1 at the cutoff."""
-    inside = 0.5 * (1.0 + torch.cos(distances * (math.pi / cutoff)))
-    return torch.where(distances < cutoff, inside, 0.0)
-
-
-def atomic_numbers_of(elements: Sequence[int | str]) -> tuple[int, ...]:
-    """Returns the atomic numbers of elements given by number or symbol, sorted, each once.
-
-    Raises InputError for what is no element.
-    """
-    from ase.data import atomic_numbers, chemical_symbols
-
-    unknown = [
-        e for e in elements if (e not in atomic_numbers if isinstance(e, str) else not 0 < e < len(chemical_symbols))
-    ]
-    if unknown or not elements:
-        raise InputError(f'elements = {list(elements)}: write chemical symbols such as ["H", "C", "O"]')
-    return tuple(sorted({atomic_numbers[e] if isinstance(e, str) else int(e) for e in elements}))

@@ -19,7 +19,7 @@ from mindsci import testing, tree
 from mindsci.errors import InputError
 from sponge import all_pairs, concatenate, from_ase, neighbor_list
 from sponge.dynamics import Forces
-from sponge.potentials import MolCT, PhysNet, Potential, SchNet, energy_and_forces
+from sponge.potentials import MolCT, PaiNN, PhysNet, Potential, SchNet, energy_and_forces
 from sponge.system import System
 
 ROUNDING = 1e-11
@@ -33,6 +33,7 @@ MODELS: dict[str, Builder] = {
     "MolCT, shared, fed forward, three cycles": lambda e: MolCT(
         elements=e, features=8, heads=2, basis=8, cutoff=CUTOFF, shared=True, feed_forward=True, cycles=3
     ),
+    "PaiNN": lambda e: PaiNN(elements=e, features=8, interactions=3, basis=6, cutoff=CUTOFF),
     "PhysNet": lambda e: PhysNet(elements=e, features=8, modules=2, basis=8, cutoff=CUTOFF, electrostatics=False),
     "PhysNet, charges to a cutoff": lambda e: PhysNet(
         elements=e, features=8, modules=2, basis=8, cutoff=0.8 * CUTOFF, coulomb_cutoff=CUTOFF
@@ -48,7 +49,7 @@ def build(request: pytest.FixtureRequest) -> Builder:
             model = MODELS[request.param](elements)
             model.requires_grad_(False)
             for parameter in model.parameters():  # Some begin at zero, where nothing would be tested.
-                parameter.add_(0.3 * torch.randn_like(parameter))
+                parameter.add_(0.1 * torch.randn_like(parameter))
         return model.double()
 
     return drawn
@@ -107,6 +108,21 @@ def test_a_batch_gives_what_its_systems_give_alone(build: Builder) -> None:
     alone = [energy_and_forces(potential, single) for single in singles]
     assert torch.allclose(energy, torch.cat([one for one, _ in alone]), rtol=0, atol=ROUNDING)
     assert torch.allclose(forces, torch.cat([one for _, one in alone]), rtol=0, atol=ROUNDING)
+
+
+def test_energy_is_extensive(build: Builder) -> None:
+    """Two copies of a molecule in one system, far beyond the cutoff: twice the energy, the same forces twice."""
+    potential, system = build(("H", "C", "O")), shaken("CH3CH2OH")
+    if getattr(potential, "electrostatics", False):
+        pytest.skip("charges reach beyond the cutoff")
+    atoms = molecule("CH3CH2OH")
+    atoms.positions = system.positions.numpy()
+    copy = atoms.copy()
+    copy.positions += 10 * CUTOFF
+    energy, forces = energy_and_forces(potential, system)
+    twice, both = energy_and_forces(potential, from_ase(atoms + copy))
+    assert float(twice) == pytest.approx(2 * float(energy), abs=ROUNDING)
+    assert torch.allclose(both, forces.repeat(2, 1), rtol=0, atol=ROUNDING)
 
 
 def test_energy_of_a_supercell_is_that_of_its_cells(build: Builder) -> None:
