@@ -3,8 +3,8 @@
     python docs/examples/fit_radial_distribution.py
 
 The target is g(r) of liquid argon by Lennard-Jones with known sigma and epsilon, which are found again from a wrong
-start: a pair potential is fixed by its g(r) up to a constant (Henderson's theorem). From 4 and 25 % off they come to 1 and
-5 %, where the noise of so short runs hides the rest. Draws fit_radial_distribution.png.
+start: a pair potential is fixed by its g(r) up to a constant (Henderson's theorem). From 4 and 25 % off they come to 1
+and 5 %, where the noise of so short runs hides the rest. Draws fit_radial_distribution.png.
 """
 
 from __future__ import annotations
