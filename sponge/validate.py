@@ -30,6 +30,7 @@ def nve(
     temperature: float = 300.0,
     femtoseconds: float = 100.0,
     trajectories: int = 4,
+    picoseconds: float = 100.0,
 ) -> Report:
     """Energy conservation of velocity Verlet: the fluctuation of the total energy falls as dt^2.
 
@@ -67,7 +68,7 @@ def nve(
             ok=abs(slope - 2.0) <= 0.15,
         )
     )
-    rows.append(single_precision_drift(potential, smiles, temperature))
+    rows.append(single_precision_drift(potential, smiles, temperature, picoseconds=picoseconds))
     return Report(name="nve", rows=rows)
 
 

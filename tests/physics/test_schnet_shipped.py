@@ -1,6 +1,6 @@
 """The SchNet that is shipped: NVE keeps its energy to second order, and its errors are those on its card.
 
-The gates are those of `mindsci validate nve` and `mindsci validate ethanol`, whose docstrings say where they come from;
+The gates are those of `mindsci validate nve` and `mindsci validate potentials`, whose docstrings say where they come from;
 here with two short trajectories instead of four.
 """
 
@@ -26,7 +26,7 @@ def show(report: Report) -> str:
 
 
 def test_energy_fluctuation_of_the_shipped_potential_is_second_order_in_dt() -> None:
-    report = nve(trajectories=2, femtoseconds=60.0)
+    report = nve(trajectories=2, femtoseconds=60.0, picoseconds=4.0)
     assert report.ok, show(report)
 
 
