@@ -1,6 +1,6 @@
 """The SchNet that is shipped: NVE keeps its energy to second order, and its errors are those on its card.
 
-The gates are those of `mindsci validate nve` and `mindsci validate potentials`, whose docstrings say where they come from;
+The gates are those of `mindsci validate nve` and `mindsci validate potentials`, which say where they come from;
 here with two short trajectories instead of four.
 """
 
