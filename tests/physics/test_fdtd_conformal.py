@@ -85,10 +85,18 @@ def test_a_member_of_a_multiplet_oscillates_at_its_own_frequency() -> None:
     assert measured == pytest.approx(float(found[0]), rel=1e-9)
 
 
-@pytest.mark.parametrize("name", ["ends between grid planes", "sphere"])
+STABLE = {
+    "ends between grid planes": lambda: cylinder_case(10, shift=(0.3, 0.17, 0.4)),
+    "sphere": lambda: sphere_case(10),
+    # A mode at one cut that misses the step by 1e-4: it grows slowly, and noise holds little of it.
+    "sphere of 24 cells": lambda: sphere_case(24, shift=(0.1, 0.45, 0.25)),
+}
+
+
+@pytest.mark.parametrize("name", STABLE)
 def test_the_largest_stable_step_is_at_least_the_one_asked_for(name: str) -> None:
-    grid, media = sphere_case(10) if name == "sphere" else CASES[name][1](10)
-    assert largest_time_step(grid, media, n_iterations=150) >= 0.99 * grid.courant_limit()
+    grid, media = STABLE[name]()
+    assert largest_time_step(grid, media, n_iterations=200) >= 0.99 * grid.courant_limit()
 
 
 def test_metal_changes_no_cell_that_it_does_not_touch() -> None:
