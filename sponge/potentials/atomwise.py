@@ -9,15 +9,20 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mindsci.errors import InputError
+from mindsci.kernels import choose_engine
 from sponge.neighbors import Neighbors
 from sponge.potentials.potential import Potential
 from sponge.system import System
+
+COMPILED = (torch.float32, torch.float64)
+"""precisions of compiled passes"""
 
 
 class AtomwisePotential(Potential):
     """Energy of a system: sum over its atoms of scale * atomic_energies + reference[element] [eV].
 
-    A subclass writes `atomic_energies`, or `forward` with `sum_of_atoms` where it adds more.
+    A subclass writes `atomic_energies`, or `forward` with `sum_of_atoms` where it adds more; and `compiled` where it
+    has a faster form for use on a CPU.
 
     Args:
         elements: atomic numbers or symbols that the potential is trained on.
@@ -60,6 +65,26 @@ class AtomwisePotential(Potential):
     def atomic_energies(self, system: System, neighbors: Neighbors) -> Float[Tensor, " atoms"]:
         """Returns what each atom adds to the energy, before scale and reference."""
         raise NotImplementedError(f"{type(self).__name__} has no atomic_energies(system, neighbors)")
+
+    @property
+    def filter_cutoff(self) -> float:
+        """Beyond it no function of a distance acts that a compiled form tabulates [angstrom]."""
+        return self.cutoff
+
+    def compiled(self, dtype: torch.dtype) -> Potential | None:
+        """Returns its form for use on a CPU, which does not follow later changes; None where there is none."""
+        return None
+
+    def for_use(
+        self, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, engine: str = "auto"
+    ) -> Potential:
+        """Returns itself on a device, or on a CPU its compiled form, which does not follow later changes."""
+        available = {"reference": lambda: None}
+        if type(self).compiled is not AtomwisePotential.compiled:
+            available["numba"] = lambda: None if dtype in COMPILED else f"compiled passes know no {dtype}"
+        if choose_engine(engine, device=torch.device(device), available=available)[0] == "numba":
+            return self.compiled(dtype)
+        return super().for_use(device=device, dtype=dtype)
 
     def sum_of_atoms(self, system: System, atomic: Float[Tensor, " atoms"]) -> Float[Tensor, " systems"]:
         """Returns the energy of each system [eV] from what its atoms add before scale and reference."""

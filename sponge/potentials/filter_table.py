@@ -1,11 +1,7 @@
-"""Filters as a table: each is a function of one distance, and cubic Hermite pieces follow it closely.
-
-They are SchNet's unless others are named.
-"""
+"""Filters as a table: each is a function of one distance, and cubic Hermite pieces follow it closely."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mindsci.errors import InputError
-from sponge.potentials.radial import cosine_cutoff
-from sponge.potentials.schnet import SchNet
 
 FIRST_KNOT = 0.2
 """[angstrom]: nuclei come no closer in chemistry, and the network's filter there is an extrapolation anyway"""
@@ -42,44 +36,14 @@ class Knots:
         return FIRST_KNOT + self.spacing * torch.arange(self.count, dtype=like.dtype, device=like.device)
 
 
-def filters(
-    model: SchNet, distances: Float[Tensor, " distances"]
-) -> tuple[Float[Tensor, "interactions distances features"], Float[Tensor, "interactions distances features"]]:
-    """Returns all interactions' filters, cutoff included, and their derivatives; differentiable in the weights."""
-    layers = [interaction.filter for interaction in model.interactions]
-    first, bias, second, second_bias = (
-        torch.stack([getattr(layer[k], name) for layer in layers])
-        for k, name in ((0, "weight"), (0, "bias"), (2, "weight"), (2, "bias"))
-    )
-    width = model.cutoff / (len(model.centers) - 1)
-    expanded = model.expand(distances)
-    inclines = expanded * (model.centers - distances[:, None]) / width**2
-    envelope = cosine_cutoff(distances, model.cutoff)[:, None]
-    fall = torch.where(
-        distances < model.cutoff,
-        -0.5 * math.pi / model.cutoff * torch.sin(distances * (math.pi / model.cutoff)),
-        0.0,
-    )[:, None]
-    before = torch.baddbmm(bias[:, None], expanded.expand(len(layers), -1, -1), first.mT)
-    # ssp' is the logistic function.
-    moved = torch.sigmoid(before) * (inclines.expand(len(layers), -1, -1) @ first.mT)
-    values = torch.baddbmm(second_bias[:, None], model.readout[1](before), second.mT)
-    return values * envelope, (moved @ second.mT) * envelope + values * fall
-
-
-def rows(model: Any, knots: Knots, of: Filters = filters) -> Float[Tensor, "interactions knots 2 features"]:
+def rows(model: Any, knots: Knots, *, of: Filters) -> Float[Tensor, "interactions knots 2 features"]:
     """Returns the table: at each knot the filters and spacing * their derivatives; differentiable in the weights."""
     values, slopes = of(model, knots.distances(model.embedding.weight))
     return torch.stack((values, knots.spacing * slopes), dim=2)
 
 
-def knots_for_training(model: SchNet) -> Knots:
-    """Returns knots a sixth of a Gaussian's width apart: pieces of one fixed grid, while the filters change."""
-    return Knots(model.cutoff, 1 + math.ceil((model.cutoff - FIRST_KNOT) / model.cutoff * 6 * (len(model.centers) - 1)))
-
-
 def suited_knots(
-    model: Any, *, tolerance: float, slope_tolerance: float, of: Filters = filters
+    model: Any, cutoff: float, *, of: Filters, tolerance: float, slope_tolerance: float
 ) -> tuple[Knots, float, float]:
     """Returns the fewest knots, by doubling, whose table meets the tolerances, and its two errors.
 
@@ -88,8 +52,8 @@ def suited_knots(
     """
     count = FEWEST_KNOTS
     while True:
-        knots = Knots(model.cutoff, count)
-        error, slope_error = errors(model, knots, of)
+        knots = Knots(cutoff, count)
+        error, slope_error = errors(model, knots, of=of)
         if error <= tolerance and slope_error <= slope_tolerance:
             return knots, error, slope_error
         if count >= MOST_KNOTS:
@@ -101,7 +65,7 @@ def suited_knots(
 
 
 @torch.no_grad()
-def errors(model: Any, knots: Knots, of: Filters = filters) -> tuple[float, float]:
+def errors(model: Any, knots: Knots, *, of: Filters) -> tuple[float, float]:
     """Returns the largest errors of a table's filters and slopes, each as a share of the largest."""
     at = knots.distances(model.embedding.weight)
     values, slopes = of(model, at)
@@ -114,4 +78,9 @@ def errors(model: Any, knots: Knots, of: Filters = filters) -> tuple[float, floa
         slope = (6 * t * (t - 1) * (a - b) + ((3 * t - 4) * t + 1) * da + (3 * t - 2) * t * db) / knots.spacing
         worst = max(worst, float((value - exact).abs().max()))
         worst_slope = max(worst_slope, float((slope - exact_slope).abs().max()))
-    return worst / float(values.abs().max()), worst_slope / float(slopes.abs().max())
+    return _share(worst, values), _share(worst_slope, slopes)
+
+
+def _share(worst: float, values: Tensor) -> float:
+    # Filters that are zero, as a new PhysNet's are, have no error.
+    return worst / float(values.abs().max()) if worst else 0.0

@@ -7,7 +7,7 @@ The filter of an edge is a weighted sum of the four rows of its piece; so is its
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import njit, types
@@ -15,6 +15,19 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from mindsci.kernels.dense import OPTIONS, VECTOR_BYTES
+
+BLOCK = 48
+"""atoms of a block: their rows of 128 features in a few arrays fit the second-level cache"""
+
+
+class Graph(NamedTuple):
+    """Directed edges sorted by centre; `place` is -1 where an edge is longer than the cutoff."""
+
+    rows: Any
+    neighbors: Any
+    place: Any
+    pieces: Any
+    slopes: Any
 
 
 class _Row:
@@ -131,6 +144,57 @@ def convolve_back(
         return do.sum(builder.load(total))
 
     return table.dtype(*arguments), generate
+
+
+@njit(**OPTIONS)
+def gather(table, number, first, last, graph, h, of_h, out, of_out):  # type: ignore[no-untyped-def]
+    """Adds to out[of_out] of atoms first .. last the sum of filter * h[of_h] over their neighbours.
+
+    The filters are those of one interaction; h and out are (some, atoms, features).
+    """
+    knots, n, width = table.shape[1], h.shape[1], h.shape[2]
+    for i in range(first, last):
+        for e in range(graph.rows[i], graph.rows[i + 1]):
+            if graph.place[e] >= 0:
+                pieces = (graph.pieces[e, 0], graph.pieces[e, 1], graph.pieces[e, 2], graph.pieces[e, 3])
+                at = (number * knots + graph.place[e]) * 2 * width
+                at_h = (of_h * n + graph.neighbors[e]) * width
+                convolve(table, at, h, at_h, out, (of_out * n + i) * width, width, pieces)
+
+
+@njit(**OPTIONS)
+def gather_back(table, number, first, last, graph, h, of_h, c, of_c, out, of_out, pull):  # type: ignore[no-untyped-def]
+    """Sets out[of_out], the derivative by h[of_h], from c[of_c], that by the gathered sums; adds that by each distance.
+
+    c: of all atoms, the neighbours among them.
+    """
+    knots, n, width = table.shape[1], h.shape[1], h.shape[2]
+    for i in range(first, last):
+        for f in range(width):
+            out[of_out, i, f] = 0
+        for e in range(graph.rows[i], graph.rows[i + 1]):
+            if graph.place[e] >= 0:
+                j = graph.neighbors[e]
+                pieces = (graph.pieces[e, 0], graph.pieces[e, 1], graph.pieces[e, 2], graph.pieces[e, 3])
+                slopes = (graph.slopes[e, 0], graph.slopes[e, 1], graph.slopes[e, 2], graph.slopes[e, 3])
+                at = (number * knots + graph.place[e]) * 2 * width
+                at_hi, at_hj = (of_h * n + i) * width, (of_h * n + j) * width
+                at_ci, at_cj = (of_c * n + i) * width, (of_c * n + j) * width
+                at_out = (of_out * n + i) * width
+                pull[e] += convolve_back(
+                    table, at, h, at_hi, at_hj, c, at_ci, at_cj, out, at_out, width, pieces, slopes
+                )
+
+
+@njit(**OPTIONS)
+def sum_forces(first, last, graph, units, pull, forces):  # type: ignore[no-untyped-def]
+    """Sets the force on each atom: moving it along the unit vector to a neighbour shortens their distance."""
+    for i in range(first, last):
+        for axis in range(3):
+            total = 0.0
+            for e in range(graph.rows[i], graph.rows[i + 1]):
+                total += pull[e] * units[e, axis]
+            forces[i, axis] = total
 
 
 @njit(**OPTIONS)

@@ -13,7 +13,7 @@ from torch.nn.functional import linear, silu
 from mindsci.errors import InputError
 from mindsci.kernels import choose_engine
 from sponge.neighbors import Neighbors, displacements, halved
-from sponge.potentials.atomwise import AtomwisePotential
+from sponge.potentials.atomwise import COMPILED, AtomwisePotential
 from sponge.potentials.painn_messages import compiled_messages, messages
 from sponge.potentials.potential import Potential
 from sponge.potentials.radial import cosine_cutoff
@@ -21,8 +21,6 @@ from sponge.system import System
 
 SMALLEST = 1e-8
 """added to the square of a norm, whose slope at zero has no value"""
-COMPILED = (torch.float32, torch.float64)
-"""precisions of the compiled messages"""
 
 
 class PaiNN(AtomwisePotential):
@@ -110,16 +108,8 @@ class PaiNN(AtomwisePotential):
         engine, _ = choose_engine(self.engine, device=vectors.device, available=available)
         return messages if engine == "reference" else compiled_messages
 
-    def for_use(
-        self, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, engine: str = "auto"
-    ) -> Potential:
-        """Returns itself on a device, or on a CPU its compiled form, which does not follow later changes."""
-        available = {
-            "reference": lambda: None,
-            "numba": lambda: None if dtype in COMPILED else f"compiled passes know no {dtype}",
-        }
-        if choose_engine(engine, device=torch.device(device), available=available)[0] == "reference":
-            return super().for_use(device=device, dtype=dtype)
+    def compiled(self, dtype: torch.dtype) -> Potential:
+        """Returns its form for use on a CPU."""
         from sponge.potentials.painn_compiled import CompiledPaiNN
 
         return CompiledPaiNN(self, dtype=dtype)

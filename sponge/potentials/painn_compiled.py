@@ -10,38 +10,17 @@ the derivative by its unit vector u, that by the vector between its atoms is P' 
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import silu
 
-from mindsci.errors import InputError
-from sponge.neighbors import Neighbors, halved
-from sponge.potentials import filter_table, painn_kernels
-from sponge.potentials.filter_table import FIRST_KNOT, Knots
+from sponge.potentials import painn_kernels
+from sponge.potentials.compiled import CompiledPotential, Edges
 from sponge.potentials.painn import SMALLEST, PaiNN
-from sponge.potentials.potential import Evaluation, Potential
-from sponge.potentials.radial import cosine_cutoff
-from sponge.potentials.schnet_compiled import Edges
+from sponge.potentials.radial import cosine_cutoff, cosine_cutoff_slope
 from sponge.system import System
-
-
-def filters(
-    model: PaiNN, distances: Float[Tensor, " distances"]
-) -> tuple[Float[Tensor, "one distances filters"], Float[Tensor, "one distances filters"]]:
-    """Returns the filters of all blocks, cutoff included, and their derivatives."""
-    d = distances[:, None]
-    waves, slopes = torch.sin(d * model.orders) / d, torch.cos(d * model.orders) * model.orders / d
-    weight, bias = model.filters.weight, model.filters.bias
-    values = torch.addmm(bias, waves, weight.mT)
-    inclines = (slopes - waves / d) @ weight.mT
-    angle = math.pi / model.cutoff
-    envelope = cosine_cutoff(distances, model.cutoff)[:, None]
-    fall = torch.where(d < model.cutoff, -0.5 * angle * torch.sin(d * angle), 0.0)
-    return (values * envelope)[None], (inclines * envelope + values * fall)[None]
 
 
 class Block(NamedTuple):
@@ -59,71 +38,46 @@ class Block(NamedTuple):
     b: Tensor
 
 
-class CompiledPaiNN(Potential):
-    """A PaiNN for use on a CPU, which does not follow later changes of the model's weights.
+class CompiledPaiNN(CompiledPotential):
+    """A PaiNN for use on a CPU; see `CompiledPotential`."""
 
-    `error` and `slope_error` are those of the table, as shares of the largest filter and the largest slope.
-    """
+    half = True
 
-    def __init__(
-        self,
-        model: PaiNN,
-        *,
-        dtype: torch.dtype = torch.float32,
-        tolerance: float = 1e-6,
-        slope_tolerance: float = 3e-5,
-    ) -> None:
-        from copy import deepcopy
+    @staticmethod
+    def filters(model: Any, distances: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the filters of all blocks side by side, cutoff included, and their derivatives."""
+        d = distances[:, None]
+        waves, slopes = torch.sin(d * model.orders) / d, torch.cos(d * model.orders) * model.orders / d
+        weight, bias = model.filters.weight, model.filters.bias
+        values = torch.addmm(bias, waves, weight.mT)
+        inclines = (slopes - waves / d) @ weight.mT
+        envelope, fall = (one(distances, model.cutoff)[:, None] for one in (cosine_cutoff, cosine_cutoff_slope))
+        return (values * envelope)[None], (inclines * envelope + values * fall)[None]
 
-        super().__init__()
-        exact = deepcopy(model).cpu().double().requires_grad_(False).eval()
-        self.cutoff, self.elements, self.closest, self.half = model.cutoff, model.elements, FIRST_KNOT, True
-        self.knots: Knots
-        self.knots, self.error, self.slope_error = filter_table.suited_knots(
-            exact, tolerance=tolerance, slope_tolerance=slope_tolerance, of=filters
-        )
-        self.dtype, self.features = dtype, model.features
-        table = filter_table.rows(exact, self.knots, of=filters)[0]
-        blocks = len(exact.updates)
-        self._tables = [part.contiguous().to(dtype).numpy() for part in table.chunk(blocks, dim=2)]
-        self._scale, self._reference = float(exact.scale), exact.reference
-        self._first = exact.messages[0](exact.embedding.weight).to(dtype)
-        self._model = exact.to(dtype)
+    def read(self, exact: PaiNN, table: Tensor) -> None:
+        """Keeps the model in the precision of the passes."""
+        self.features = exact.features
+        parts = table[0].chunk(len(exact.updates), dim=2)
+        self._tables = [part.contiguous().to(self.dtype).numpy() for part in parts]
+        self._first = exact.messages[0](exact.embedding.weight).to(self.dtype)
+        self._model = exact.to(self.dtype)
 
-    def forward(self, system: System, neighbors: Neighbors) -> Tensor:
-        return self.evaluate(system, neighbors).energy
-
-    @torch.no_grad()
-    def evaluate(
-        self, system: System, neighbors: Neighbors, *, virial: bool = False, create_graph: bool = False
-    ) -> Evaluation:
-        """Returns energies, forces and, if asked, virials. Raises InputError where a graph is wanted."""
-        if create_graph or neighbors.worst is not None or system.positions.dtype != self.dtype:
-            raise InputError(
-                f"a compiled PaiNN takes lists that hold just their edges and {self.dtype} positions on a CPU, and "
-                "keeps no graph; use the PaiNN that it was made from"
-            )
-        neighbors = halved(neighbors)
-        edges = Edges(system, neighbors, self.knots)
-        i, j = neighbors.centre, neighbors.neighbor
-        kinds = self._model.kinds(system)
+    def sweep(self, system: System, edges: Edges, kinds: Tensor, *, virial: bool) -> Any:
+        """Returns atomic energies, forces and virials."""
+        i, j = edges.neighbors.centre, edges.neighbors.neighbor
         pairs = edges, i.numpy(), j.numpy()
         blocks, s = self._forward(kinds, pairs)
         hidden, _, final = self._model.readout
         before = hidden(s)
-        energies = self._scale * final(silu(before))[:, 0].double() + self._reference[kinds]
+        energies = self.scale * final(silu(before))[:, 0].double()
         gs = (final.weight * _slope(before)) @ hidden.weight
         along, pull = self._backward(blocks, gs, pairs)
         units, lengths = torch.from_numpy(edges.units), torch.from_numpy(edges.lengths)[:, None]
         across = (along - (along * units).sum(1, keepdim=True) * units) / lengths
-        of_vectors = self._scale * (pull[:, None] * units + across)
+        of_vectors = self.scale * (pull[:, None] * units + across)
         forces = torch.zeros_like(system.positions).index_add_(0, i, of_vectors)
         forces.index_add_(0, j, of_vectors, alpha=-1.0)
-        return Evaluation(
-            energy=system.sum_over_atoms(energies),
-            forces=forces,
-            virial=_virials(system, i, lengths * units, of_vectors) if virial else None,
-        )
+        return energies, forces, _virials(system, i, lengths * units, of_vectors) if virial else None
 
     def _forward(self, kinds: Tensor, pairs: Any) -> tuple[list[Block], Tensor]:
         edges, i, j = pairs

@@ -15,6 +15,7 @@ from sponge.neighbors import Neighbors, all_pairs, displacements, halved
 from sponge.potentials.atomwise import AtomwisePotential
 from sponge.potentials.convolution import filter_convolution
 from sponge.potentials.electrostatics import coulomb_energy
+from sponge.potentials.potential import Potential
 from sponge.potentials.radial import smooth_cutoff
 from sponge.potentials.schnet import ShiftedSoftplus
 from sponge.system import System
@@ -107,11 +108,11 @@ class PhysNet(AtomwisePotential):
         energy = self.sum_of_atoms(system, self._scaled(system, found)[:, 0])
         if not self.electrostatics:
             return energy
-        return energy + self._coulomb(system, neighbors, self._corrected(system, self._scaled(system, found)[:, 1]))
+        return energy + self._coulomb(system, neighbors, corrected_charges(system, self._scaled(system, found)[:, 1]))
 
     def charges(self, system: System, neighbors: Neighbors) -> Float[Tensor, " atoms"]:
         """Returns the partial charge of each atom [e]; those of a system add up to its charge."""
-        return self._corrected(system, self._scaled(system, self._outputs(system, neighbors))[:, 1])
+        return corrected_charges(system, self._scaled(system, self._outputs(system, neighbors))[:, 1])
 
     def dipole(self, system: System, neighbors: Neighbors) -> Float[Tensor, "systems 3"]:
         """Returns the sum of charges times positions [e angstrom] of open systems.
@@ -129,14 +130,22 @@ class PhysNet(AtomwisePotential):
         squared = torch.stack(self._outputs(system, neighbors)) ** 2
         return (squared[1:] / (squared[1:] + squared[:-1] + 1e-7)).mean((1, 2)).sum()
 
+    @property
+    def filter_cutoff(self) -> float:
+        """Where the interactions end [angstrom]; the Coulomb energy may reach farther."""
+        return self.short_cutoff
+
+    def compiled(self, dtype: torch.dtype) -> Potential:
+        """Returns its form for use on a CPU."""
+        from sponge.potentials.physnet_compiled import CompiledPhysNet
+
+        return CompiledPhysNet(self, dtype=dtype)
+
     def check(self, system: System) -> None:
         """Raises InputError for unknown elements, and for a periodic system where the Coulomb energy has no cutoff."""
         super().check(system)
-        if self.electrostatics and self.coulomb_cutoff is None and bool(system.periodic.any()):
-            raise InputError(
-                "this PhysNet sums Coulomb energies over all pairs, but the system is periodic; make it with "
-                "coulomb_cutoff = 12.0 [angstrom], or with electrostatics = false"
-            )
+        if self.electrostatics:
+            check_reach(system, self.coulomb_cutoff)
 
     def _outputs(self, system: System, neighbors: Neighbors) -> list[Float[Tensor, "atoms 2"]]:
         """Energy and charge of every atom that each module adds."""
@@ -160,11 +169,6 @@ class PhysNet(AtomwisePotential):
         kinds = self.kinds(system)
         return self.factors[kinds] * torch.stack(found).sum(0) + self.shifts[kinds]
 
-    def _corrected(self, system: System, charges: Tensor) -> Float[Tensor, " atoms"]:
-        wanted = system.auxiliary.get("charge", charges.new_zeros(system.n_systems)).to(charges)
-        missing = (wanted - system.sum_over_atoms(charges)) / system.atom_counts
-        return charges + missing.index_select(0, system.system)
-
     def _coulomb(self, system: System, neighbors: Neighbors, charges: Tensor) -> Float[Tensor, " systems"]:
         if self.coulomb_cutoff is None and neighbors.cutoff != float("inf"):
             neighbors = all_pairs(system, half=True)
@@ -177,6 +181,26 @@ class PhysNet(AtomwisePotential):
         ) * (0.5 if twice else 1.0)
         owners = system.system.index_select(0, pairs.centre)
         return energies.new_zeros(system.n_systems, dtype=torch.float64).index_add(0, owners, energies.double())
+
+
+def check_reach(system: System, coulomb_cutoff: float | None) -> None:
+    """Raises InputError for a periodic system where the Coulomb energy has no cutoff."""
+    if coulomb_cutoff is None and bool(system.periodic.any()):
+        raise InputError(
+            "this PhysNet sums Coulomb energies over all pairs, but the system is periodic; make it with "
+            "coulomb_cutoff = 12.0 [angstrom], or with electrostatics = false"
+        )
+
+
+def corrected_charges(
+    system: System, charges: Float[Tensor, " atoms"], *, neutral: bool = False
+) -> Float[Tensor, " atoms"]:
+    """Returns charges [e] that add up to that of each system, what was missing shared alike; neutral: to zero."""
+    wanted = charges.new_zeros(system.n_systems)
+    if not neutral:
+        wanted = system.auxiliary.get("charge", wanted).to(charges)
+    missing = (wanted - system.sum_over_atoms(charges)) / system.atom_counts
+    return charges + missing.index_select(0, system.system)
 
 
 class ExponentialBasis(nn.Module):

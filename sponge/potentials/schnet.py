@@ -13,14 +13,11 @@ from torch.nn.functional import softplus
 from mindsci.errors import InputError
 from mindsci.kernels import choose_engine
 from sponge.neighbors import Neighbors, displacements, halved
-from sponge.potentials.atomwise import AtomwisePotential
+from sponge.potentials.atomwise import COMPILED, AtomwisePotential
 from sponge.potentials.convolution import filter_convolution
 from sponge.potentials.potential import Evaluation, Potential
 from sponge.potentials.radial import cosine_cutoff
 from sponge.system import System
-
-SWEPT = (torch.float32, torch.float64)
-"""precisions of the compiled sweeps"""
 
 
 class ShiftedSoftplus(nn.Module):
@@ -106,7 +103,7 @@ class SchNet(AtomwisePotential):
             }
             engine, _ = choose_engine(self.engine, device=system.positions.device, available=available)
             if engine == "numba":
-                from sponge.potentials.schnet_compiled import evaluate_for_training
+                from sponge.potentials.schnet_training import evaluate_for_training
 
                 return evaluate_for_training(self, system, neighbors)
         return super().evaluate(system, neighbors, virial=virial, create_graph=create_graph)
@@ -118,20 +115,12 @@ class SchNet(AtomwisePotential):
             return "compiled sweeps give gradients of energies and forces by the weights alone"
         if neighbors.half or neighbors.worst is not None:
             return "compiled sweeps want a full list that holds just its edges"
-        if system.positions.dtype != self.embedding.weight.dtype or self.embedding.weight.dtype not in SWEPT:
+        if system.positions.dtype != self.embedding.weight.dtype or self.embedding.weight.dtype not in COMPILED:
             return "compiled sweeps want positions and weights of one dtype, float32 or float64"
         return None if system.positions.device.type == "cpu" else "compiled sweeps run on a CPU"
 
-    def for_use(
-        self, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, engine: str = "auto"
-    ) -> Potential:
-        """Returns itself on a device, or on a CPU its compiled form, which does not follow later changes."""
-        available = {
-            "reference": lambda: None,
-            "numba": lambda: None if dtype in SWEPT else f"compiled sweeps know no {dtype}",
-        }
-        if choose_engine(engine, device=torch.device(device), available=available)[0] == "reference":
-            return super().for_use(device=device, dtype=dtype)
+    def compiled(self, dtype: torch.dtype) -> Potential:
+        """Returns its form for use on a CPU."""
         from sponge.potentials.schnet_compiled import CompiledSchNet
 
         return CompiledSchNet(self, dtype=dtype)

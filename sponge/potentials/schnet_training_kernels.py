@@ -19,11 +19,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba import njit, prange
+from numba import njit
 
 from mindsci.kernels.dense import OPTIONS, dense
 from sponge.potentials.hermite_kernels import convolve
-from sponge.potentials.schnet_kernels import BLOCK
 
 CHUNK = 16
 """features of the table that one thread adds to: no two threads write the same row"""
@@ -69,7 +68,7 @@ def _pieces(graph, e):  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
-def _tangent(number, first, last, graph, weights, work, tangent, rates):  # type: ignore[no-untyped-def]
+def tangent_forward(first, last, number, graph, weights, work, tangent, rates):  # type: ignore[no-untyped-def]
     """Runs an interaction's tangent for atoms first .. last."""
     n, width = work.y.shape
     knots = weights.table.shape[1]
@@ -95,7 +94,7 @@ def _tangent(number, first, last, graph, weights, work, tangent, rates):  # type
 
 
 @njit(**OPTIONS)
-def _read_out(first, last, weights, work, tangent, scales):  # type: ignore[no-untyped-def]
+def turn_round(first, last, weights, work, tangent, scales):  # type: ignore[no-untyped-def]
     """Begins the sweep back: X of the last features, and what the read-out's weights need."""
     interactions = work.h.shape[0]
     narrow = tangent.narrow
@@ -111,7 +110,7 @@ def _read_out(first, last, weights, work, tangent, scales):  # type: ignore[no-u
 
 
 @njit(**OPTIONS)
-def _through_layers(number, first, last, weights, work, tangent):  # type: ignore[no-untyped-def]
+def through_layers(first, last, number, weights, work, tangent):  # type: ignore[no-untyped-def]
     dense(tangent.big_x[number], weights.outer_back[number], tangent.scratch, first, last, False)
     for i in range(first, last):
         for f in range(tangent.scratch.shape[1]):
@@ -122,7 +121,7 @@ def _through_layers(number, first, last, weights, work, tangent):  # type: ignor
 
 
 @njit(**OPTIONS)
-def _back(number, first, last, graph, weights, work, tangent, rates):  # type: ignore[no-untyped-def]
+def back(first, last, number, graph, weights, work, tangent, rates):  # type: ignore[no-untyped-def]
     """Takes X through an interaction's convolution, to the result of the one below."""
     n, width = work.y.shape
     knots = weights.table.shape[1]
@@ -145,13 +144,13 @@ def _back(number, first, last, graph, weights, work, tangent, rates):  # type: i
                 tangent.big_first[i, f] = value
     if number > 0:
         dense(tangent.big_h[number], weights.before_back[number], tangent.big_x[number - 1], first, last, True)
-        _through_layers(number - 1, first, last, weights, work, tangent)
+        through_layers(first, last, number - 1, weights, work, tangent)
     else:
         dense(tangent.big_h[0], weights.before_back[0], tangent.big_first, first, last, True)
 
 
 @njit(**OPTIONS)
-def _table_chunk(number, start, stop, graph, work, tangent, rates, table):  # type: ignore[no-untyped-def]
+def add_to_table(start, stop, number, graph, work, tangent, rates, table):  # type: ignore[no-untyped-def]
     """Adds each pair's part, once, to the derivative by features start .. stop of the table."""
     for i in range(work.y.shape[0]):
         for e in range(graph.rows[i], graph.rows[i + 1]):
@@ -175,25 +174,3 @@ def _table_chunk(number, start, stop, graph, work, tangent, rates, table):  # ty
                 table[number, k, 1, f] += p1 * value + s1 * slope
                 table[number, k + 1, 0, f] += p2 * value + s2 * slope
                 table[number, k + 1, 1, f] += p3 * value + s3 * slope
-
-
-@njit(parallel=True, **OPTIONS)
-def differentiate(graph, weights, work, tangent, rates, scales, table):  # type: ignore[no-untyped-def]
-    """Runs the second pair of sweeps and sums the derivative by the table, which begins at zero."""
-    interactions = work.h.shape[0]
-    n, width = work.y.shape
-    blocks = (n + BLOCK - 1) // BLOCK
-    for number in range(interactions):
-        for block in prange(blocks):
-            _tangent(number, block * BLOCK, min(block * BLOCK + BLOCK, n), graph, weights, work, tangent, rates)
-    for block in prange(blocks):
-        _read_out(block * BLOCK, min(block * BLOCK + BLOCK, n), weights, work, tangent, scales)
-        _through_layers(interactions - 1, block * BLOCK, min(block * BLOCK + BLOCK, n), weights, work, tangent)
-    for back in range(interactions):
-        number = interactions - 1 - back
-        for block in prange(blocks):
-            _back(number, block * BLOCK, min(block * BLOCK + BLOCK, n), graph, weights, work, tangent, rates)
-    chunks = (width + CHUNK - 1) // CHUNK
-    for task in prange(interactions * chunks):
-        start = (task % chunks) * CHUNK
-        _table_chunk(task // chunks, start, min(start + CHUNK, width), graph, work, tangent, rates, table)

@@ -11,40 +11,27 @@ from __future__ import annotations
 import numpy
 import pytest
 import torch
-from ase.build import bulk, molecule
+from compiled_potentials import (
+    ELEMENTS,
+    SYSTEMS,
+    check_form_for_use,
+    check_single_precision,
+    two_molecules,
+    with_references,
+)
 
 from mindsci import tree
 from mindsci.errors import InputError
-from sponge import from_ase, neighbor_list
+from sponge import neighbor_list
 from sponge.neighbors import all_pairs
 from sponge.potentials import PaiNN
 from sponge.potentials.painn_compiled import CompiledPaiNN
-from sponge.system import System
 
 
 def some_painn(features: int = 12) -> PaiNN:
     with torch.random.fork_rng():
         torch.manual_seed(2)
-        model = PaiNN(elements=("H", "C", "O"), features=features).double()
-    model.set_scales(reference=torch.arange(3) - 30.0, scale=1.7)
-    return model
-
-
-def two_molecules() -> System:
-    random = numpy.random.default_rng(0)
-    found = [molecule("CH3CH2OH"), molecule("CH3COOH")]
-    for atoms in found:
-        atoms.positions += 0.05 * random.normal(size=atoms.positions.shape)
-    return from_ase(found)
-
-
-def crystal() -> System:
-    atoms = bulk("C", "diamond", a=3.5)
-    atoms.positions += 0.1 * numpy.random.default_rng(1).normal(size=atoms.positions.shape)
-    return from_ase(atoms)
-
-
-SYSTEMS = {"molecules": two_molecules, "crystal": crystal}
+        return with_references(PaiNN(elements=ELEMENTS, features=features))
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -64,26 +51,11 @@ def test_compiled_messages_give_the_energies_forces_and_training_gradients_of_pl
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_the_form_for_use_agrees_as_closely_as_its_table(name: str) -> None:
-    system, model = SYSTEMS[name](), some_painn().requires_grad_(False)
-    exact = model.evaluate(system, neighbor_list(system, 5.0, half=True), virial=True)
-    for tolerance in (1e-5, 1e-7):
-        compiled = CompiledPaiNN(model, dtype=torch.float64, tolerance=tolerance, slope_tolerance=30 * tolerance)
-        assert compiled.error < tolerance and compiled.slope_error < 30 * tolerance
-        for half in (True, False):
-            found = compiled.evaluate(system, neighbor_list(system, 5.5, half=half), virial=True)
-            atomic = exact.energy + 30.0 * system.atom_counts  # without most of the reference energies
-            assert float(((found.energy - exact.energy) / atomic).abs().max()) < 10 * tolerance
-            assert float((found.forces - exact.forces).abs().max() / exact.forces.abs().max()) < 300 * tolerance
-            assert float((found.virial - exact.virial).abs().max() / exact.virial.abs().max()) < 1000 * tolerance
+    check_form_for_use(some_painn().requires_grad_(False), CompiledPaiNN, SYSTEMS[name](), halves=(True, False))
 
 
 def test_single_precision_at_the_papers_size_keeps_the_gates() -> None:
-    system, model = two_molecules(), some_painn(128).requires_grad_(False)
-    exact = model.evaluate(system, all_pairs(system, half=True))
-    single = system.to(dtype=torch.float32)
-    found = model.for_use().evaluate(single, all_pairs(single, half=True))
-    assert float(((found.energy - exact.energy) / (exact.energy + 30.0 * system.atom_counts)).abs().max()) < 1e-5
-    assert float((found.forces - exact.forces).abs().max() / exact.forces.abs().max()) < 1e-4
+    check_single_precision(some_painn(128).requires_grad_(False))
 
 
 def test_the_form_for_use_keeps_no_graph_and_names_atoms_that_meet() -> None:

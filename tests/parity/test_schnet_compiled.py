@@ -13,96 +13,69 @@ import math
 import numpy
 import pytest
 import torch
-from ase.build import bulk, molecule
+from ase.build import molecule
+from compiled_potentials import (
+    ELEMENTS,
+    SYSTEMS,
+    check_form_for_use,
+    check_single_precision,
+    two_molecules,
+    with_references,
+)
 
 from mindsci import tree
 from mindsci.errors import InputError
 from mindsci.kernels.dense import dense, pack, padded
 from sponge import from_ase, neighbor_list
+from sponge.batch import replicate
 from sponge.neighbors import all_pairs
-from sponge.potentials import SchNet, filter_table
+from sponge.potentials import SchNet
 from sponge.potentials.filter_table import Knots
 from sponge.potentials.schnet_compiled import CompiledSchNet
 from sponge.potentials.softplus_kernels import activate
-from sponge.system import System
 
 
-def some_schnet(elements: tuple[str, ...], *, features: int = 20, interactions: int = 3) -> SchNet:
+def some_schnet(elements: tuple[str, ...] = ELEMENTS, *, features: int = 20, interactions: int = 3) -> SchNet:
     with torch.random.fork_rng():
         torch.manual_seed(2)
         model = SchNet(elements=elements, features=features, interactions=interactions, gaussians=16).double()
         with torch.no_grad():
             for weight in model.parameters():
                 weight.add_(0.05 * torch.randn_like(weight))
-    model.set_scales(reference=torch.arange(len(elements)) - 30.0, scale=1.7)
-    return model
-
-
-def two_molecules() -> System:
-    random = numpy.random.default_rng(0)
-    found = [molecule("CH3CH2OH"), molecule("CH3COOH")]
-    for atoms in found:
-        atoms.positions += 0.05 * random.normal(size=atoms.positions.shape)
-    return from_ase(found)
-
-
-def crystal() -> System:
-    atoms = bulk("C", "diamond", a=3.5)  # cell vectors of 2.5 angstrom: an atom meets its own images
-    atoms.positions += 0.1 * numpy.random.default_rng(1).normal(size=atoms.positions.shape)
-    return from_ase(atoms)
-
-
-SYSTEMS = {"molecules": two_molecules, "crystal": crystal}
+    return with_references(model)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_energies_forces_and_virials_agree_as_closely_as_the_table(name: str) -> None:
-    system, model = SYSTEMS[name](), some_schnet(("H", "C", "O"))
-    neighbors = neighbor_list(system, 5.0)
-    exact = model.requires_grad_(False).evaluate(system, neighbors, virial=True)
-    for tolerance in (1e-5, 1e-8):
-        compiled = CompiledSchNet(model, dtype=torch.float64, tolerance=tolerance, slope_tolerance=30 * tolerance)
-        assert compiled.error < tolerance and compiled.slope_error < 30 * tolerance
-        found = compiled.evaluate(system, neighbors, virial=True)
-        atomic = exact.energy + 30.0 * system.atom_counts  # without most of the reference energies
-        assert float(((found.energy - exact.energy) / atomic).abs().max()) < 10 * tolerance
-        assert float((found.forces - exact.forces).abs().max() / exact.forces.abs().max()) < 100 * tolerance
-        # Pulls of both signs cancel in a crystal's virial.
-        assert float((found.virial - exact.virial).abs().max() / exact.virial.abs().max()) < 1000 * tolerance
+    check_form_for_use(some_schnet().requires_grad_(False), CompiledSchNet, SYSTEMS[name](), halves=(False,))
 
 
 def test_single_precision_keeps_the_gates_of_a_shipped_size() -> None:
-    system = two_molecules()
-    model = some_schnet(("H", "C", "O"), features=128, interactions=6).requires_grad_(False)
-    exact = model.evaluate(system, neighbor_list(system, 5.0))
-    single = system.to(dtype=torch.float32)
-    found = CompiledSchNet(model).evaluate(single, neighbor_list(single, 5.0))
-    of_reference = 30.0 * system.atom_counts
-    assert float(((found.energy - exact.energy) / (exact.energy + of_reference)).abs().max()) < 1e-5
-    assert float((found.forces - exact.forces).abs().max() / exact.forces.abs().max()) < 1e-4
+    check_single_precision(some_schnet(features=128, interactions=6).requires_grad_(False))
 
 
-def test_one_thread_and_several_agree_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    system = two_molecules()
-    model = CompiledSchNet(some_schnet(("H", "C", "O")), dtype=torch.float64)
+def test_one_call_and_blocks_in_threads_agree_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = replicate(two_molecules(), 4)  # 68 atoms: two blocks
+    model = CompiledSchNet(some_schnet(), dtype=torch.float64)
     neighbors = neighbor_list(system, 5.0)
-    one = model.evaluate(system, neighbors)
-    monkeypatch.setattr("sponge.potentials.schnet_compiled.WORTH_SHARING", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     several = model.evaluate(system, neighbors)
+    monkeypatch.setattr("sponge.potentials.schnet_compiled.WORTH_SHARING", 100)
+    one = model.evaluate(system, neighbors)
     assert torch.equal(one.forces, several.forces) and torch.equal(one.energy, several.energy)
 
 
 def test_a_list_with_a_skin_changes_nothing() -> None:
     system = two_molecules()
-    model = CompiledSchNet(some_schnet(("H", "C", "O")), dtype=torch.float64)
+    model = CompiledSchNet(some_schnet(), dtype=torch.float64)
     near, all_of_them = (model.evaluate(system, found) for found in (neighbor_list(system, 5.0), all_pairs(system)))
     assert torch.allclose(near.forces, all_of_them.forces, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_gradients_of_a_loss_on_energies_and_forces_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    system, model = SYSTEMS[name](), some_schnet(("H", "C", "O"))
-    monkeypatch.setattr(filter_table, "knots_for_training", lambda model: Knots(model.cutoff, 4096))
+    system, model = SYSTEMS[name](), some_schnet()
+    monkeypatch.setattr("sponge.potentials.schnet_training.knots_for_training", lambda model: Knots(model.cutoff, 4096))
     neighbors = neighbor_list(system, 5.0)
     random = numpy.random.default_rng(3)
     energy = torch.as_tensor(random.normal(size=system.n_systems))
@@ -118,7 +91,7 @@ def test_gradients_of_a_loss_on_energies_and_forces_agree(name: str, monkeypatch
 
 
 def test_the_engine_of_training_is_chosen_by_what_is_asked() -> None:
-    system, model = two_molecules(), some_schnet(("H", "C", "O"))
+    system, model = two_molecules(), some_schnet()
     neighbors = neighbor_list(system, 5.0)
     loss = model.evaluate(system, neighbors, create_graph=True).forces.square().sum()
     with pytest.raises(RuntimeError, match="once_differentiable"):
@@ -171,7 +144,7 @@ def test_the_softplus_and_its_slope_are_exact_to_rounding(dtype: str) -> None:
 
 
 def test_a_position_that_is_not_finite_is_named_rather_than_left_out() -> None:
-    model = CompiledSchNet(some_schnet(("H", "C", "O")), dtype=torch.float64)
+    model = CompiledSchNet(some_schnet(), dtype=torch.float64)
     system = two_molecules()
     positions = system.positions.clone()
     positions[10, 1] = float("nan")
@@ -180,7 +153,7 @@ def test_a_position_that_is_not_finite_is_named_rather_than_left_out() -> None:
 
 
 def test_a_full_list_of_fixed_capacity_gives_what_a_list_of_each_pair_once_gives() -> None:
-    system, model = two_molecules(), some_schnet(("H", "C", "O")).requires_grad_(False)
+    system, model = two_molecules(), some_schnet().requires_grad_(False)
     once, both = all_pairs(system, half=True), all_pairs(system)
     fixed = tree.replace(both, cutoff=5.0, worst=torch.zeros(2, dtype=torch.float64))
     exact, found = model.evaluate(system, once), model.evaluate(system, fixed)
