@@ -16,8 +16,8 @@ from elec.fdtd.walls import Walls
 from elec.grid import Grid
 from mindsci import tree
 
-# Steps in which a mode that misses the time step by half a thousandth grows 10^7 times, for the noise may hold little of
-# it; how many run at a time.
+# Steps in which a mode that misses the time step by half a thousandth grows 10^7 times, for the noise may hold little
+# of it; how many run at a time.
 STEPS, AT_A_TIME = 280, 10
 # Stable noise of unit size stays well below this everywhere: the steps are Chebyshev polynomials, bounded by 1.
 GROWN = 20.0
