@@ -82,6 +82,27 @@ def plan(
         raise typer.Exit(1)
 
 
+boost_app = typer.Typer(no_args_is_help=True, help="What `boost` does for the speed of a training.")
+app.add_typer(boost_app, name="boost")
+
+
+@boost_app.command("explain")
+def boost_explain(
+    case: Annotated[Path, typer.Argument(help="Case file (TOML) of a training.")],
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a value: boost=O2.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Print what the case's level of boost turns on, and why the rest is off."""
+    from mindsci import config
+    from mindsci.train import TrainingCase
+    from mindsci.train.boost import explain
+
+    loaded = config.load_case(case, settings, resolve=False)
+    if not isinstance(loaded, TrainingCase):
+        raise InputError(f'a case of task "{loaded.task}" trains nothing, so there is nothing to boost')
+    print(explain(loaded), end="")
+
+
 @app.command()
 def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """List the installed plugins and what they add."""

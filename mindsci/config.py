@@ -10,7 +10,7 @@ import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo
@@ -39,6 +39,10 @@ class Case(Table):
     def run(self, run: Run) -> None:
         """Does the work of the case in the run's folder."""
         raise NotImplementedError(f"{type(self).__name__} has no run method")
+
+    def resolved(self) -> Self:
+        """Returns the case with the values that others of its keys decide; itself where there are none."""
+        return self
 
     def preflight(self, folder: Path | None = None, device: str = "cpu") -> list[str]:
         """Returns what `--dry-run` tells beyond the case itself: sizes, cost, faults ("error: ...", each with its fix).
@@ -119,8 +123,8 @@ def _index(node: list[Any], part: str, override: str) -> int:
     return int(part)
 
 
-def load_case(path: Path | str, overrides: list[str] | None = None) -> Case:
-    """Returns the validated case of a TOML file, after `a.b=c` overrides.
+def load_case(path: Path | str, overrides: list[str] | None = None, *, resolve: bool = True) -> Case:
+    """Returns the validated case of a TOML file, after `a.b=c` overrides; `Case.resolved`, unless told otherwise.
 
     Raises InputError with one line for each thing to mend.
     """
@@ -135,7 +139,8 @@ def load_case(path: Path | str, overrides: list[str] | None = None) -> Case:
         known = ", ".join(plugins.names("tasks"))
         raise InputError(f"'{path}' has no task; add a first line such as task = \"elec/antenna\" (known: {known})")
     case_type = plugins.get("tasks", task)
-    return validate(case_type, tables, folder=path.parent, source=str(path))
+    case: Case = validate(case_type, tables, folder=path.parent, source=str(path))
+    return case.resolved() if resolve else case
 
 
 def validate(model: type[Any], tables: dict[str, Any], *, folder: Path, source: str) -> Any:

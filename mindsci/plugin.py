@@ -7,4 +7,5 @@ plugin = Plugin(
     summary="shared core: differentiable solvers, trainer, hub",
     tasks={"language_model": "mindsci.train.language:LanguageCase"},
     validations={"adjoints": "mindsci.solvers.validate:adjoints"},
+    benchmarks={"boost": "mindsci.train.bench_boost:boost"},
 )

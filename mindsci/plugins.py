@@ -16,7 +16,7 @@ from typing import Any
 from mindsci.errors import InputError, UnknownNameError
 
 GROUP = "mindsci.plugins"
-KINDS = ("tasks", "models", "readers", "benchmarks", "validations")
+KINDS = ("tasks", "models", "readers", "benchmarks", "validations", "trainings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,7 @@ class Plugin:
     models: builders of a torch module from keyword arguments.
     readers: of a dataset card, `(paths, card, **options) -> data`.
     benchmarks, validations: functions that return a mindsci.report.Report.
+    trainings: functions that return the tables of a training of a minute or so, for benchmarks of the trainer.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Plugin:
     readers: Mapping[str, str] = field(default_factory=dict)
     benchmarks: Mapping[str, str] = field(default_factory=dict)
     validations: Mapping[str, str] = field(default_factory=dict)
+    trainings: Mapping[str, str] = field(default_factory=dict)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import platform
@@ -69,6 +70,22 @@ class Report:
             table.add_row(*(line[i] for i in used))
         # On a pipe there is no width to fit: a wrapped figure would be read wrong.
         Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def text_table(columns: list[str], rows: list[list[str]]) -> str:
+    """Returns rows as a table of text, without the columns that are empty."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    used = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    for index in used:
+        table.add_column(columns[index], overflow="fold")
+    for row in rows:
+        table.add_row(*(row[index] for index in used))
+    out = io.StringIO()
+    Console(file=out, width=200).print(table)
+    return out.getvalue()
 
 
 def _finite(value: Any) -> Any:

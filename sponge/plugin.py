@@ -37,4 +37,5 @@ plugin = Plugin(
         "schnet": "sponge.bench_schnet:schnet",
         "potentials": "sponge.bench_potentials:potentials",
     },
+    trainings={"schnet": "sponge.trainings:schnet"},
 )

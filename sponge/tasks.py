@@ -36,6 +36,7 @@ class PotentialTask(Task):
         "energy_mae_kcal": "kcal/mol",
         "force_mae_kcal": "kcal/mol/angstrom",
     }
+    second_order: ClassVar[bool] = True
     model: Potential
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,8 @@ from mindsci import hub, plugins
 from mindsci.config import InputFile, Table
 from mindsci.errors import InputError, nearest
 from mindsci.runs import Run
-from mindsci.train import TrainingCase
+from mindsci.train import Task, TrainingCase
+from mindsci.train.boost import ACCELERATIONS, Acceleration
 from sponge.data.convention import convention
 from sponge.data.files import read_file, read_isolated
 from sponge.data.frames import Frames, Splits
@@ -125,6 +126,8 @@ class ModelTable(Table):
 
     name: str = "sponge/schnet"
     options: dict[str, Any] = {}
+    engine: Literal["auto", "reference", "numba"] | None = None
+    """what trains a model that has several engines: "reference" is torch's tape; "auto" takes the fastest that serves"""
     reference: Literal["fit", "isolated"] = "fit"
     """energies of the elements: a least-squares fit to the training frames, or those of given single atoms"""
 
@@ -138,9 +141,25 @@ class LossTable(Table):
     energy_per: Literal["system", "atom"] = "system"
 
 
+def _no_engine(case: TrainPotentialCase) -> str | None:
+    has = hasattr(plugins.get("models", case.model.name), "engine")
+    return None if has else f"{case.model.name} has one engine, that of torch"
+
+
 class TrainPotentialCase(TrainingCase):
     """The case of task "sponge/train"."""
 
+    task_type: ClassVar[type[Task]] = PotentialTask
+    accelerations: ClassVar[tuple[Acceleration, ...]] = (
+        *ACCELERATIONS,
+        Acceleration(
+            key="model.engine", part="network", on={1: "auto"}, off="reference", illegal=_no_engine,
+            what="kernels that give energies, forces and their derivatives without a tape",
+        ),
+        Acceleration(
+            key="data.bucketed", part="data", on={1: True}, off=False, what="frames of like size make a batch",
+        ),
+    )  # fmt: skip
     data: DataTable
     model: ModelTable = ModelTable()
     loss: LossTable = LossTable()
@@ -205,6 +224,10 @@ def build_model(table: ModelTable, splits: Splits) -> Potential:
     frames = splits.train
     elements = [chemical_symbols[number] for number in frames.elements]
     model: Potential = builder(elements=elements, **table.options)
+    if table.engine is not None:
+        if not hasattr(model, "engine"):
+            raise InputError(f"model.engine: {table.name} has one engine, that of torch; leave it out")
+        model.engine = table.engine
     reference, rest = reference_energies(frames, splits.isolated if table.reference == "isolated" else None)
     if table.reference == "isolated" and splits.isolated is None:
         raise InputError('model.reference = "isolated" needs single atoms: name data.isolated_file, or use "fit"')

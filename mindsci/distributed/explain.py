@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -11,6 +10,7 @@ from mindsci.distributed.planner import Estimate, Machine, estimates
 from mindsci.distributed.profile import Profile
 from mindsci.distributed.table import Layout
 from mindsci.errors import InputError
+from mindsci.report import text_table
 from mindsci.tree import Tree
 
 SHOWN = 5
@@ -109,24 +109,9 @@ def _table(found: Sequence[Estimate]) -> str:
         + [f"{one.ledger.device / GIB:.2f}", f"{one.ledger.host / GIB:.2f}", f"{one.seconds:.3g}", one.reason]
         for one in found
     ]
-    return _printed([*(name.replace("_", " ") for name in COLUMNS), "device", "host", "s", "why not"], rows)
+    return text_table([*(name.replace("_", " ") for name in COLUMNS), "device", "host", "s", "why not"], rows)
 
 
 def _ledger(one: Estimate) -> str:
     names = ("weights", "gradients", "optimizer", "gathered", "activations", "device", "host")
-    return _printed(list(names), [[f"{getattr(one.ledger, name) / GIB:.2f}" for name in names]])
-
-
-def _printed(columns: list[str], rows: list[list[str]]) -> str:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table()
-    for index, column in enumerate(columns):
-        if any(row[index] for row in rows):
-            table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(value for index, value in enumerate(row) if any(other[index] for other in rows)))
-    out = io.StringIO()
-    Console(file=out, width=200).print(table)
-    return out.getvalue()
+    return text_table(list(names), [[f"{getattr(one.ledger, name) / GIB:.2f}" for name in names]])

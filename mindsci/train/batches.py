@@ -77,32 +77,33 @@ class Batches:
         part._rank, part._world = self._rank * world + rank, self._world * world
         return part
 
-    def at(self, step: int) -> Any:
-        """Returns the batch of a step: a pure function of the step, the items and the seed."""
-        indices, empty = self._part(step)
+    def at(self, step: int, share: float = 1.0) -> Any:
+        """Returns the batch of a step, or its first items: a pure function of step, share, items and seed."""
+        indices, empty = self._part(step, share)
         return self.collate(self.items, indices if not empty else self._whole(step)[:1])
 
-    def weight(self, step: int) -> float:
+    def weight(self, step: int, share: float = 1.0) -> float:
         """Returns the total weight of the items in `at(step)`: their number unless `weights` were given."""
-        return self._weigh(self._part(step)[0])
+        return self._weigh(self._part(step, share)[0])
 
-    def whole_weight(self, step: int) -> float:
+    def whole_weight(self, step: int, share: float = 1.0) -> float:
         """Returns the total weight of the batch that the shards of this step make up together."""
-        return self._weigh(self._whole(step))
+        return self._weigh(self._whole(step, share))
 
     def _weigh(self, indices: Tensor) -> float:
         return float(len(indices)) if self.weights is None else float(self.weights[indices].double().sum())
 
-    def _part(self, step: int) -> tuple[Tensor, bool]:
-        whole = self._whole(step)
+    def _part(self, step: int, share: float) -> tuple[Tensor, bool]:
+        whole = self._whole(step, share)
         start = self._rank * len(whole) // self._world
         stop = (self._rank + 1) * len(whole) // self._world
         return whole[start:stop], start == stop
 
-    def _whole(self, step: int) -> Tensor:
+    def _whole(self, step: int, share: float = 1.0) -> Tensor:
         epoch, position = divmod(step, self._length)
         start = position * self.batch_size
         stop = min(start + self.batch_size, self.n_items)
+        stop = start + max(round(share * (stop - start)), 1)
         if self.shuffle_seed is None:
             return torch.arange(start, stop)
         return self._permutation(epoch)[start:stop]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from safetensors.torch import save_file
 
 from mindsci.config import Case, to_toml
 from mindsci.errors import InputError
 from mindsci.runs import Run
+from mindsci.train.boost import ACCELERATIONS, Acceleration, Level, boosted
 from mindsci.train.config import TrainerConfig
 from mindsci.train.parallel import process_group
 from mindsci.train.randomness import own_randomness, seed_step
@@ -24,7 +25,16 @@ class TrainingCase(Case):
     """
 
     several_processes: ClassVar[bool] = True
+    task_type: ClassVar[type[Task]] = Task
+    """What `build` returns: what it offers decides what `boost` may turn on."""
+    accelerations: ClassVar[tuple[Acceleration, ...]] = ACCELERATIONS
+    boost: Level = "O1"
+    """How much is done for speed: see `mindsci boost explain`."""
     trainer: TrainerConfig
+
+    def resolved(self) -> Self:
+        """Returns the case with the keys that `boost` sets."""
+        return boosted(self)
 
     def build(self, run: Run) -> Task:
         """Returns the task: data and a fresh model. Torch's generators are seeded from the case's seed."""
@@ -39,13 +49,14 @@ class TrainingCase(Case):
 
     def run(self, run: Run) -> None:
         """Trains, tests the best weights and exports them."""
+        case = self.resolved()
         with process_group(run.device) as group, own_randomness(group.device(run.device)):
             # Every process builds the same model, whatever its rank.
             seed_step(group.device(run.device), self.seed, 0, 0)
-            task = self.build(run)
+            task = case.build(run)
             record = task.describe()
             record.build()  # a model that cannot be built again is found now, not after the training
-            trainer = Trainer(self.trainer, task, run, seed=self.seed)
+            trainer = Trainer(case.trainer.scaled(), task, run, seed=self.seed)
             outcome = trainer.fit()
             test = trainer.evaluate("test") if "test" in task.splits else {}
             if group.writes:

@@ -116,10 +116,22 @@ class LanguageTask(Task):
             metrics["dropped"] = torch.stack([report.dropped for report in reports]).mean()
         return loss, metrics
 
+    def item_losses(self, batch: UInt8[Tensor, "batch length"]) -> Float[Tensor, " batch"]:
+        """Returns the mean cross entropy of each sequence [nats]."""
+        batch = batch.long()
+        logits, _ = self.model(batch[:, :-1])
+        entropy = cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten(), reduction="none")
+        return entropy.unflatten(0, (len(batch), -1)).mean(1)
+
+    def coarsened(self, batch: UInt8[Tensor, "batch length"], share: float) -> UInt8[Tensor, "batch shorter"]:
+        """Returns the first bytes of each sequence: short ones teach as much early on, for less attention."""
+        return batch[:, : max(round(share * self.table.length), 1) + 1]
+
 
 class LanguageCase(TrainingCase):
     """The case of task "mindsci/language_model"."""
 
+    task_type: ClassVar[type[Task]] = LanguageTask
     data: TextTable = TextTable()
     model: DecoderTable = DecoderTable()
     parallel: Layout = Layout()

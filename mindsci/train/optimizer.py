@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn, optim
 
 from mindsci.train.config import OptimizerConfig
+from mindsci.train.muon import Muon
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> optim.Optimizer:
@@ -17,15 +20,13 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> optim.Optimize
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
+    groups = [group for group in groups if group["params"]]
+    common: dict[str, Any] = {"lr": config.learning_rate, "betas": config.betas, "eps": config.epsilon}
+    implementation = _implementation(parameters, config)
+    if config.name == "muon":
+        return Muon(groups, fused=implementation == "fused", **common)
     kind = {"adamw": optim.AdamW, "adam": optim.Adam}[config.name]
-    return kind(
-        [group for group in groups if group["params"]],
-        lr=config.learning_rate,
-        betas=config.betas,
-        eps=config.epsilon,
-        fused=_implementation(parameters, config) == "fused",
-        foreach=_implementation(parameters, config) == "foreach",
-    )
+    return kind(groups, fused=implementation == "fused", foreach=implementation == "foreach", **common)
 
 
 def _implementation(parameters: list[Tensor], config: OptimizerConfig) -> str:

@@ -30,10 +30,10 @@ class Group(Tree):
         Raises InputError where torchrun started several processes and none of them opened the group.
         """
         if dist.is_available() and dist.is_initialized():
-            return cls(rank=dist.get_rank(), world=dist.get_world_size())
-        if _world_size() > 1:
+            return cls(rank=dist.get_rank(), world=dist.getprocesses())
+        if processes() > 1:
             raise InputError(
-                f"torchrun started {_world_size()} processes, but the process group is not open; "
+                f"torchrun started {processes()} processes, but the process group is not open; "
                 "put the training inside `with mindsci.train.process_group(device):`"
             )
         return cls()
@@ -72,7 +72,8 @@ class Group(Tree):
         return values
 
 
-def _world_size() -> int:
+def processes() -> int:
+    """Returns the number of processes that torchrun started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -82,7 +83,7 @@ def process_group(device: torch.device | str = "cpu") -> Iterator[Group]:
 
     A GPU's group also carries gloo, so that what lives in host memory can be reduced.
     """
-    if _world_size() <= 1 or dist.is_initialized():
+    if processes() <= 1 or dist.is_initialized():
         yield Group.current()
         return
     device = Group().device(torch.device(device))
@@ -111,15 +112,16 @@ class LossModule(nn.Module):
         return self._loss(batch)
 
 
-def parallel_loss(task: Task, group: Group, device: torch.device, *, find_unused_parameters: bool) -> nn.Module:
-    """Returns the task's loss as a module whose gradients are the mean over the processes of the group."""
+def parallel_loss(task: Task, group: Group, device: torch.device, **options: bool) -> nn.Module:
+    """Returns the task's loss as a module whose gradients are the mean over the processes of the group.
+
+    options: of DDP.
+    """
     module = LossModule(task)
     if group.world == 1:
         return module
     device_ids = [device.index] if device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(
-        module, device_ids=device_ids, find_unused_parameters=find_unused_parameters
-    )
+    return nn.parallel.DistributedDataParallel(module, device_ids=device_ids, **options)  # type: ignore[arg-type]
 
 
 class Signals(Tree):

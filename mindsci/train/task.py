@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mindsci import plugins
 from mindsci.config import Table
 from mindsci.errors import InputError
-from mindsci.train.batches import Batches
+from mindsci.train.batches import Batches, take
 
 
 class ModelRecord(Table):
@@ -51,6 +51,12 @@ class Task(ABC):
     units: ClassVar[Mapping[str, str]] = {}
     """The unit of each metric, for reports."""
 
+    second_order: ClassVar[bool] = False
+    """Whether the loss holds derivatives of the model, such as forces: its gradient is then of second order."""
+
+    convolutions: ClassVar[bool] = False
+    """Whether the model convolves images or volumes."""
+
     splits: ClassVar[tuple[str, ...]] = ("train", "validation", "test")
     """The splits there are; an inverse design has "train" alone, and `trainer.validate_every = 0`."""
 
@@ -64,6 +70,24 @@ class Task(ABC):
 
         Averages over many batches weigh each by `Batches.weight`, so they are exact for means over items.
         """
+
+    def item_losses(self, batch: Any) -> Float[Tensor, " items"]:
+        """Returns the loss of each item of a batch, for selective backpropagation."""
+        raise NotImplementedError(f"{type(self).__name__} has no losses of single items")
+
+    def choose(self, batch: Any, indices: Int[Tensor, " chosen"]) -> Any:
+        """Returns some items of a batch."""
+        return take(batch, indices)
+
+    def coarsened(self, batch: Any, share: float) -> Any:
+        """Returns a batch with a share of the points, frequencies or bytes of each item: quicker, and nearly as good
+        early on."""
+        raise NotImplementedError(f"{type(self).__name__} has no coarser items")
+
+    @classmethod
+    def offers(cls, method: str) -> bool:
+        """Returns whether a task has one of the methods above that need not be there."""
+        return getattr(cls, method) is not getattr(Task, method)
 
     def summarise(self, averages: dict[str, float]) -> dict[str, float]:
         """Returns the metrics to report from the averages over a split, e.g. the root of a mean square."""

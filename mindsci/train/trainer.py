@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -22,10 +22,14 @@ from mindsci.files import writing
 from mindsci.train.average import Average
 from mindsci.train.batches import Batches
 from mindsci.train.checkpoint import Checkpoints
+from mindsci.train.communication import averager, set_hooks
 from mindsci.train.config import TrainerConfig
 from mindsci.train.metrics import Means, MetricsTable
+from mindsci.train.muon import centralise
 from mindsci.train.optimizer import build_optimizer
+from mindsci.train.network import prepare
 from mindsci.train.parallel import Group, Signals, Watch, parallel_loss
+from mindsci.train.parts import Parts
 from mindsci.train.randomness import own_randomness, seed_step
 from mindsci.train.standing import Standing
 from mindsci.train.task import Task
@@ -68,6 +72,7 @@ class Trainer:
         self.device = self.group.device(run.device)
         self.dtype = torch.float64 if config.precision == "float64" else torch.float32
         self.model = _in_precision(task.model.to(self.device), self.dtype)
+        prepare(self.model, task, config)
         self._learnt = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = build_optimizer(self.model, config.optimizer)
         self.average = Average(self.model, config.ema_decay) if config.ema_decay is not None else None
@@ -77,8 +82,15 @@ class Trainer:
         self.checkpoints = Checkpoints(run.folder / "checkpoints", run.log)
         self.table = MetricsTable(run.folder / "metrics.csv")
         self._splits: dict[str, Batches] = {}
-        self._parts = self._cut()
-        self._loss = parallel_loss(task, self.group, self.device, find_unused_parameters=config.find_unused_parameters)
+        self._parts = Parts(self.task, config, self._batches("train"), self.group, self.device, self._move)
+        self._loss = parallel_loss(
+            task,
+            self.group,
+            self.device,
+            find_unused_parameters=config.find_unused_parameters,
+            gradient_as_bucket_view=config.communication.views,
+        )
+        set_hooks(self._loss, config.communication)
         self._watch = Watch(self.group, self.device)
         self._shown: dict[str, Any] = {}
         self._drawn = 0.0
@@ -91,7 +103,10 @@ class Trainer:
         """
         with own_randomness(self.device):
             self._begin()
-            with self.run.progress(self.config.steps, "training", unit="steps", done=self.standing.step) as bar:
+            with (
+                closing(self._parts),
+                self.run.progress(self.config.steps, "training", unit="steps", done=self.standing.step) as bar,
+            ):
                 reason = self._loop(bar)
         outcome = Outcome(
             step=self.standing.step, reason=reason, best=self.standing.best, best_step=self.standing.best_step
@@ -138,12 +153,6 @@ class Trainer:
             self._splits[split] = self.task.batches(split)
         return self._splits[split]
 
-    def _cut(self) -> list[Batches]:
-        """The parts of each training batch that this process computes, one after the other."""
-        batches, accumulate = self._batches("train"), self.config.accumulate
-        parts = accumulate * self.group.world
-        return [batches.shard(self.group.rank * accumulate + index, parts) for index in range(accumulate)]
-
     def _begin(self) -> None:
         if self.run.resuming:
             self._restore()
@@ -157,7 +166,7 @@ class Trainer:
         count = sum(parameter.numel() for parameter in self.model.parameters())
         self.run.log(
             f"training {count} parameters in {self.config.precision} on {self.device}, {self.group.world} process(es), "
-            f"{self._parts[0].n_items} items in batches of {self._parts[0].batch_size}: "
+            f"{self._parts.n_items} items in batches of {self._parts.batch_size}: "
             f"steps {self.standing.step} to {self.config.steps}"
         )
 
@@ -180,8 +189,10 @@ class Trainer:
         config, began = self.config, time.monotonic()
         self.model.train()
         self._drawn = began
+        together = averager(config.communication, self.group.world, self.standing.step)
         while (reason := self.standing.ended(config)) is None:
             self._step(self.standing.step)
+            together(self._learnt)
             self.standing.step += 1
             step, last = self.standing.step, self.standing.step == config.steps
             log, validate, save = (
@@ -209,18 +220,21 @@ class Trainer:
         """One step of the optimizer on one batch, computed in parts."""
         seed_step(self.device, self.seed, step, self.group.rank)
         self.optimizer.zero_grad(set_to_none=True)
-        whole = self._parts[0].whole_weight(step)
+        whole, alone = self._parts.whole_weight(step), self.config.communication.local_steps > 1
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for index, part in enumerate(self._parts):
-            batch, weight = self._move(part.at(step)), part.weight(step)
-            synchronise = self.group.world == 1 or index == len(self._parts) - 1
+        for index in range(len(self._parts)):
+            batch, weight = self._parts.at(step, index), self._parts.weight(step, index)
+            synchronise = self.group.world == 1 or (index == len(self._parts) - 1 and not alone)
             with nullcontext() if synchronise else self._loss.no_sync():  # type: ignore[operator]
                 with self._autocast():
+                    batch = self._parts.chosen(step, batch)
                     loss, metrics = self._loss(batch)
                 # The processes' gradients are averaged with equal weight, hence the factor `world`.
                 (loss * (weight * self.group.world / whole)).backward()
             self.window.add(loss, metrics, weight)
             total += loss.detach()
+        if self.config.optimizer.centralise:
+            centralise(self._learnt)
         norm = self._clip()
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)

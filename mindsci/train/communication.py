@@ -1,0 +1,64 @@
+"""How processes bring gradients together: hooks of DDP, and weights averaged every few steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
+from torch.distributed.algorithms.model_averaging.averagers import PeriodicModelAverager
+from torch.nn.parallel import DistributedDataParallel
+
+from mindsci.train.config import Communication
+
+
+def set_hooks(loss: nn.Module, config: Communication) -> None:
+    """Gives the processes' loss its way of bringing gradients together; one process alone has none."""
+    if not isinstance(loss, DistributedDataParallel):
+        return
+    if config.combine == "adasum":
+        precision = torch.bfloat16 if config.gradients == "bfloat16" else None
+        loss.register_comm_hook(precision, _adasum_hook)
+    elif config.gradients == "bfloat16":
+        loss.register_comm_hook(None, bf16_compress_hook)
+
+
+def averager(config: Communication, world: int, first: int) -> Callable[[list[Tensor]], None]:
+    """Returns what averages the weights over the processes after every `local_steps` steps, from a first step on."""
+    if config.local_steps == 1 or world == 1:
+        return lambda parameters: None
+    found = PeriodicModelAverager(period=config.local_steps)
+    # It averages in the steps that the period divides, counted from zero and before it counts.
+    found.step = first + 1
+    return found.average_parameters
+
+
+def adasum(first: Tensor, second: Tensor) -> Tensor:
+    """Returns the sum of two gradients without what they share [Maleki2021, eq. 3]: theirs where they are orthogonal,
+    their mean where they are equal."""
+    product = torch.dot(first, second)
+    squares = [torch.dot(one, one) for one in (first, second)]
+    shares = [torch.where(square > 0, product / (2.0 * square), 0.0) for square in squares]
+    return (1.0 - shares[0]) * first + (1.0 - shares[1]) * second
+
+
+def _adasum_hook(precision: torch.dtype | None, bucket: Any) -> torch.futures.Future[Tensor]:
+    """Every process gets all gradients of the bucket, and combines neighbours, then pairs of pairs, alike."""
+    mine = bucket.buffer()
+    sent = mine if precision is None else mine.to(precision)
+    parts = [torch.empty_like(sent) for _ in range(dist.get_world_size())]
+    gathered = dist.all_gather(parts, sent, async_op=True).get_future()
+
+    def combine(done: torch.futures.Future[Any]) -> Tensor:
+        done.value()
+        left = [part.to(torch.float64) for part in parts]
+        while len(left) > 1:
+            pairs = [adasum(*left[place : place + 2]) for place in range(0, len(left) - 1, 2)]
+            left = pairs + left[2 * len(pairs) :]
+        mine.copy_(left[0])
+        return mine
+
+    return gathered.then(combine)
