@@ -127,7 +127,7 @@ class ModelTable(Table):
     name: str = "sponge/schnet"
     options: dict[str, Any] = {}
     engine: Literal["auto", "reference", "numba"] | None = None
-    """what trains a model that has several engines: "reference" is torch's tape; "auto" takes the fastest that serves"""
+    """what trains a model that has several: "reference" is torch's tape; "auto" takes the fastest that serves"""
     reference: Literal["fit", "isolated"] = "fit"
     """energies of the elements: a least-squares fit to the training frames, or those of given single atoms"""
 

@@ -19,6 +19,8 @@ from mindsci.distributed import Layout, local_bytes, spread
 from mindsci.nn import MixtureOfExperts, Transformer
 from mindsci.runs import Interrupted, execute
 from mindsci.train import DivergedError, Group, Trainer, process_group
+from mindsci.train.communication import adasum, set_hooks
+from mindsci.train.config import Communication
 from mindsci.train.metrics import MetricsTable
 from mindsci.train.workspace import Quiet
 
@@ -123,6 +125,36 @@ def case(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "case").iterdir())
 
 
+COMMUNICATIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "bfloat16": {"gradients": "bfloat16"},
+    "adasum": {"combine": "adasum"},
+    "local": {"local_steps": 5},
+}
+
+
+def communications(folder: Path, group: Group) -> dict[str, Any]:
+    """Trainings that bring gradients together in each way, and one gradient that AdaSum combines."""
+    found: dict[str, Any] = {}
+    for name, table in COMMUNICATIONS.items():
+        made = trainer(folder / name, communication=table)
+        made.fit()
+        found[name] = weights(made)
+    layer = nn.Linear(5, 3).double()
+    rows = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.fill_(0.1)
+        layer.bias.fill_(0.2)
+    alone = [torch.autograd.grad(layer(part).square().mean(), list(layer.parameters())) for part in rows]
+    shared = nn.parallel.DistributedDataParallel(layer)
+    set_hooks(shared, Communication(combine="adasum"))
+    shared(rows[group.rank]).square().mean().backward()
+    flat = [torch.cat([value.flatten() for value in one]) for one in alone]
+    combined = torch.cat([parameter.grad.flatten() for parameter in layer.parameters()])  # type: ignore[union-attr]
+    found["adasum error"] = float((combined - adasum(*flat)).abs().max())
+    return found
+
+
 def experts(folder: Path, group: Group) -> dict[str, Any]:
     """A mixture of experts with half of the experts on each process, and each process's half of the tokens."""
     found: dict[str, Any] = {}
@@ -198,6 +230,7 @@ def main() -> None:
             "equality": equality(folder),
             "leaving": leaving(folder, group),
             "case": case(folder),
+            "communications": communications(folder, group),
             "experts": experts(folder, group),
             "decoders": decoders(group),
         }

@@ -64,6 +64,7 @@ class Springs(Regression):
     """Learns an energy from its forces too: the loss holds a gradient, its gradient is of second order."""
 
     units = {"energy": "eV", "force": "eV/angstrom"}
+    second_order = True
 
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         x = batch["x"].detach().requires_grad_()

@@ -1,4 +1,4 @@
-"""`mindsci bench boost`: the time that each level takes to the validation loss of O0, and what each key alone brings."""
+"""`mindsci bench boost`: the time that each level takes to the validation loss of O0, and what each key brings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def boost(trainings: str = "", seeds: int = 3, ablate: bool = False) -> Report:
     given. With ablate, instead, each key of O2 and O3 alone on top of O1.
     """
     names = [name.strip() for name in trainings.split(",") if name.strip()] or plugins.names("trainings")
-    rows = []
+    rows: list[Row] = []
     for name in names:
         tables = plugins.get("trainings", name)()
         rows += (ablations if ablate else levels)(plugins.full_name("trainings", name), tables, seeds)

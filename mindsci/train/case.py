@@ -25,7 +25,7 @@ class TrainingCase(Case):
     """
 
     several_processes: ClassVar[bool] = True
-    task_type: ClassVar[type[Task]] = Task
+    task_type: ClassVar[type[Task]] = Task  # type: ignore[type-abstract]
     """What `build` returns: what it offers decides what `boost` may turn on."""
     accelerations: ClassVar[tuple[Acceleration, ...]] = ACCELERATIONS
     boost: Level = "O1"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.distributed as dist
@@ -21,12 +20,13 @@ def set_hooks(loss: nn.Module, config: Communication) -> None:
         return
     if config.combine == "adasum":
         precision = torch.bfloat16 if config.gradients == "bfloat16" else None
-        loss.register_comm_hook(precision, _adasum_hook)
+        loss.register_comm_hook(precision, lambda state, bucket: _combined(state, bucket))
     elif config.gradients == "bfloat16":
-        loss.register_comm_hook(None, bf16_compress_hook)
+        # DDP refuses torch's hook by its name where NCCL is not there; gloo reduces bfloat16 as well.
+        loss.register_comm_hook(None, lambda state, bucket: bf16_compress_hook(state, bucket))
 
 
-def averager(config: Communication, world: int, first: int) -> Callable[[list[Tensor]], None]:
+def averager(config: Communication, world: int, first: int) -> Callable[[Iterable[nn.Parameter]], None]:
     """Returns what averages the weights over the processes after every `local_steps` steps, from a first step on."""
     if config.local_steps == 1 or world == 1:
         return lambda parameters: None
@@ -45,7 +45,7 @@ def adasum(first: Tensor, second: Tensor) -> Tensor:
     return (1.0 - shares[0]) * first + (1.0 - shares[1]) * second
 
 
-def _adasum_hook(precision: torch.dtype | None, bucket: Any) -> torch.futures.Future[Tensor]:
+def _combined(precision: torch.dtype | None, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
     """Every process gets all gradients of the bucket, and combines neighbours, then pairs of pairs, alike."""
     mine = bucket.buffer()
     sent = mine if precision is None else mine.to(precision)

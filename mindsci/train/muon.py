@@ -50,11 +50,11 @@ class Muon(optim.Optimizer):
             state = self.state[parameter]
             if not state:
                 state["momentum"] = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in parameters]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         momenta = [self.state[parameter]["momentum"] for parameter in parameters]
         torch._foreach_lerp_(momenta, gradients, 1.0 - MOMENTUM)
         ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)
-        updates = orthogonalised(torch.stack(ahead))  # type: ignore[arg-type]
+        updates = orthogonalised(torch.stack(ahead))
         size = USUAL_SIZE * max(parameters[0].shape) ** 0.5
         torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(parameters, list(updates.to(parameters[0].dtype)), alpha=-group["lr"] * size)
@@ -70,10 +70,11 @@ class Muon(optim.Optimizer):
             return
         adamw(
             parameters,
-            [parameter.grad for parameter in parameters],  # type: ignore[misc]
-            *([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")),
-            [],
-            [state["step"] for state in states],
+            [parameter.grad for parameter in parameters if parameter.grad is not None],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            max_exp_avg_sqs=[],
+            state_steps=[state["step"] for state in states],
             fused=group["fused"],
             amsgrad=False,
             beta1=group["betas"][0],

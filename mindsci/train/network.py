@@ -20,8 +20,8 @@ def prepare(model: nn.Module, task: Task, config: TrainerConfig) -> None:
     if config.compile:
         if task.second_order:
             raise InputError(
-                f"trainer.compile: the loss of {type(task).__name__} holds derivatives of the model, which torch cannot "
-                "compile; leave it out"
+                f"trainer.compile: the loss of {type(task).__name__} holds derivatives of the model, which torch does "
+                "not compile; leave it out"
             )
         model.compile(dynamic=False)
     for key, wanted, method in (

@@ -30,7 +30,7 @@ class Group(Tree):
         Raises InputError where torchrun started several processes and none of them opened the group.
         """
         if dist.is_available() and dist.is_initialized():
-            return cls(rank=dist.get_rank(), world=dist.getprocesses())
+            return cls(rank=dist.get_rank(), world=dist.get_world_size())
         if processes() > 1:
             raise InputError(
                 f"torchrun started {processes()} processes, but the process group is not open; "

@@ -13,7 +13,6 @@ from mindsci.train.config import TrainerConfig
 from mindsci.train.parallel import Group
 from mindsci.train.task import Task
 
-
 Move = Callable[[Any], Any]
 """brings a batch to the device of its process"""
 

@@ -26,8 +26,8 @@ from mindsci.train.communication import averager, set_hooks
 from mindsci.train.config import TrainerConfig
 from mindsci.train.metrics import Means, MetricsTable
 from mindsci.train.muon import centralise
-from mindsci.train.optimizer import build_optimizer
 from mindsci.train.network import prepare
+from mindsci.train.optimizer import build_optimizer
 from mindsci.train.parallel import Group, Signals, Watch, parallel_loss
 from mindsci.train.parts import Parts
 from mindsci.train.randomness import own_randomness, seed_step
