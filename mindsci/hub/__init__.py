@@ -3,7 +3,7 @@
 from mindsci.hub.cache import local_files
 from mindsci.hub.cards import Card, DatasetCard, PretrainedCard
 from mindsci.hub.catalog import find_card, find_cards
-from mindsci.hub.loading import load_dataset, load_pretrained
+from mindsci.hub.loading import load_dataset, load_pretrained, load_trained
 from mindsci.hub.packing import pack
 from mindsci.hub.settings import Settings
 from mindsci.hub.transfer import DownloadError
@@ -18,6 +18,7 @@ __all__ = [
     "find_cards",
     "load_dataset",
     "load_pretrained",
+    "load_trained",
     "local_files",
     "pack",
 ]

@@ -82,6 +82,7 @@ def _unit(task: Task, name: str) -> str:
 def export(trainer: Trainer, run: Run, record: str) -> None:
     """Writes the best weights and how their model is built again."""
     with trainer.weights("best") as model, run.writing("model.safetensors") as temporary:
+        trainer.task.finish()
         tensors = {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
         if not tensors:
             raise InputError(f"{type(model).__name__} has no weights to export; register them as parameters")

@@ -89,6 +89,10 @@ class Task(ABC):
         """Returns whether a task has one of the methods above that need not be there."""
         return getattr(cls, method) is not getattr(Task, method)
 
+    def finish(self) -> None:
+        """Sets what follows from a finished training, such as the scale of an uncertainty; the model then holds its best
+        weights."""
+
     def summarise(self, averages: dict[str, float]) -> dict[str, float]:
         """Returns the metrics to report from the averages over a split, e.g. the root of a mean square."""
         return averages

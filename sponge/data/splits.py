@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy
-import torch
-from jaxtyping import Int
-from torch import Tensor
-
-from mindsci.errors import InputError, StorageError
+from mindsci.errors import InputError
+from mindsci.train.indices import read_indices, set_aside
 from sponge.data.frames import Frames, Splits, concatenate
 
 NAMES = ("train", "validation", "test")
@@ -65,31 +60,3 @@ def split_frames(
         frames, test_frames = frames.select(kept), frames.select(aside)
     kept, aside = set_aside(len(frames), 50 if validation is None else validation, seed)
     return Splits(train=frames.select(kept), validation=frames.select(aside), test=test_frames)
-
-
-def set_aside(
-    n_frames: int, count: int, seed: int, name: str = "validation"
-) -> tuple[Int[Tensor, " kept"], Int[Tensor, " aside"]]:
-    """Returns which frames stay and which `count` frames, drawn by a seed, are set aside; both ascending."""
-    if not 0 < count < n_frames:
-        raise InputError(f"{name} = {count} of {n_frames} training frames; use 1 to {n_frames - 1}")
-    order = torch.as_tensor(numpy.random.default_rng(seed).permutation(n_frames))
-    return order[count:].sort().values, order[:count].sort().values
-
-
-def read_indices(path: Path, split: str, n_frames: int) -> Int[Tensor, " frames"]:
-    """Returns the indices of a split in a JSON file {"train": [0, 2, ...], ...}."""
-    try:
-        tables = json.loads(path.read_text(encoding="utf-8"))
-        indices = torch.as_tensor(tables[split], dtype=torch.int64)
-    except OSError as error:
-        raise StorageError(f"cannot read the index file '{path}': {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"'{path}' is no index file with a list '{split}' ({error}); write {{\"train\": [0, 1, ...], ...}}"
-        ) from None
-    if indices.ndim != 1 or not len(indices) or int(indices.min()) < 0 or int(indices.max()) >= n_frames:
-        raise InputError(f"'{path}', {split}: frames must be in 0 to {n_frames - 1}, and at least one")
-    if len(indices.unique()) < len(indices):
-        raise InputError(f"'{path}', {split}: a frame is named twice; name each once")
-    return indices

@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 
-from mindsci import config, plugins
-from mindsci.errors import InputError, StorageError
-from mindsci.hub import load_pretrained
+from mindsci.errors import InputError
+from mindsci.hub import load_pretrained, load_trained
 from sponge.potentials.ensemble import Ensemble
 from sponge.potentials.potential import Potential
 
@@ -45,23 +44,5 @@ def load_potential(
 
 def _from_trainings(model: Path | str | Sequence[Path | str], device: torch.device | str, dtype: Any) -> Any:
     if isinstance(model, (str, Path)):
-        return _from_training(Path(model), device, dtype)
-    return Ensemble(members=[_from_training(Path(one), device, dtype) for one in model])
-
-
-def _from_training(path: Path, device: torch.device | str, dtype: torch.dtype | None) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    record = config.read_case_text(path)
-    weights = path.parent / "model.safetensors"
-    if set(record) != {"builder", "config"} or not isinstance(record["builder"], str):
-        raise InputError(f"'{path}' is no model.toml of a training run: it needs the keys builder and config")
-    if not weights.is_file():
-        raise StorageError(f"'{weights}' is missing; a training run writes it beside model.toml")
-    model = plugins.get("models", record["builder"])(**record["config"]).to(device=device, dtype=dtype)
-    try:
-        model.load_state_dict(load_file(weights), strict=True)
-    except (RuntimeError, SafetensorError) as error:
-        raise InputError(f"the weights '{weights}' do not fit '{path}': {error}") from None
-    return model
+        return load_trained(model, device=device, dtype=dtype)
+    return Ensemble(members=[load_trained(one, device=device, dtype=dtype) for one in model])  # type: ignore[misc]

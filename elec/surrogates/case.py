@@ -1,0 +1,123 @@
+"""The case of task "elec/surrogate": a family of designs and a learned model of their reflection."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+
+from elec.surrogates.curves import Curves, CurveSplits
+from elec.surrogates.surrogate import Surrogate, load_surrogate
+from elec.surrogates.task import SurrogateTask
+from mindsci import hub, plugins
+from mindsci.config import Table
+from mindsci.errors import InputError, nearest
+from mindsci.runs import Run
+from mindsci.train import Task, TrainingCase
+
+
+class CurvesTable(Table):
+    """`[data]`: a data set of curves by name."""
+
+    dataset: str
+    batch_size: int = Field(default=32, ge=1)
+
+    def load(self) -> CurveSplits:
+        """Returns its splits."""
+        splits = hub.load_dataset(self.dataset)
+        if not isinstance(splits, CurveSplits):
+            raise InputError(f"'{self.dataset}' is no data set of reflection curves; use mindelec_bowtie")
+        return splits
+
+
+class SurrogateTable(Table):
+    """`[model]`: a surrogate of a plugin, and its options in `[model.options]`."""
+
+    name: str = "elec/rational_reflection"
+    options: dict[str, Any] = {}
+
+
+class SurrogateCase(TrainingCase):
+    """The case of task "elec/surrogate"."""
+
+    task_type: ClassVar[type[Task]] = SurrogateTask
+    data: CurvesTable
+    model: SurrogateTable = SurrogateTable()
+
+    def build(self, run: Run) -> SurrogateTask:
+        """Returns the task, with a new model for the ranges of all designs of the data set."""
+        curves = self.data.load()
+        model = build_model(self.model, curves)
+        run.log(
+            f"{self.data.dataset}: {len(curves.train)} training, {len(curves.validation)} validation, "
+            f"{len(curves.test)} test designs of {curves.train.parameters.shape[1]} parameters"
+        )
+        return SurrogateTask(model, curves, batch_size=self.data.batch_size, shuffle_seed=self.seed)
+
+    def run(self, run: Run) -> None:
+        """Trains, tests, exports, and draws predicted beside true curves of test designs: curves.png."""
+        super().run(run)
+        if (run.folder / "model.toml").exists():
+            with run.writing("curves.png") as temporary:
+                plot_curves(temporary, load_surrogate(model=run.folder / "model.toml"), self.data.load().test)
+
+    def card(self) -> dict[str, Any]:
+        """Returns title, citation, domain and data of a card of the trained surrogate."""
+        data = hub.find_card(hub.DatasetCard, self.data.dataset)
+        return {
+            "title": f"{plugins.get('models', self.model.name).__name__} for {data.title}",
+            "citation": data.citation,
+            "domain": f"designs within the ranges of {data.title}, at its frequencies; a design outside is refused",
+            "check": "mindsci validate surrogates",
+            "data": data.name,
+            "options": {},
+        }
+
+
+def build_model(table: SurrogateTable, curves: CurveSplits) -> Surrogate:
+    """Returns a new surrogate for the ranges and frequencies of curves."""
+    builder = plugins.get("models", table.name)
+    known = [name for name in inspect.signature(builder).parameters if name not in ("low", "high", "frequency_max")]
+    for name in table.options:
+        if name not in known:
+            raise InputError(
+                f"model.options.{name}: unknown option of {table.name}{nearest(name, known)}; known: {known}"
+            )
+    every = torch.cat([part.parameters for part in (curves.train, curves.validation, curves.test)])
+    found = builder(
+        low=every.amin(0).tolist(),
+        high=every.amax(0).tolist(),
+        frequency_max=float(curves.train.frequency.max()),
+        **table.options,
+    )
+    if not isinstance(found, Surrogate):
+        raise InputError(f'model.name = "{table.name}" is no surrogate; use "elec/rational_reflection"')
+    return found
+
+
+def plot_curves(path: Path, model: Surrogate, curves: Curves, count: int = 6) -> None:
+    """Draws true and predicted curves of designs spread evenly from the best predicted one to the worst."""
+    from matplotlib.figure import Figure
+
+    with torch.no_grad():
+        found = model.predict(curves.parameters, curves.frequency)
+    errors = (found.mean - curves.reflection).norm(dim=1) / curves.reflection.norm(dim=1)
+    order = errors.argsort()
+    chosen = order[torch.linspace(0, len(order) - 1, min(count, len(order))).round().long()]
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    axes = figure.subplots(2, -(-len(chosen) // 2), sharex=True, squeeze=False).ravel()
+    gigahertz = (1e-9 * curves.frequency).numpy()
+    for axis, design in zip(axes, chosen, strict=False):
+        mean, spread = found.mean[design].numpy(), 1.96 * found.deviation[design].numpy()
+        axis.plot(gigahertz, curves.reflection[design].numpy(), color="black", linewidth=1.5, label="solver")
+        axis.plot(gigahertz, mean, color="tab:orange", linewidth=1.0, linestyle="--", label="surrogate")
+        axis.fill_between(gigahertz, mean - spread, mean + spread, color="tab:orange", alpha=0.3, linewidth=0)
+        values = ", ".join(f"{value:g}" for value in curves.parameters[design].tolist())
+        axis.set_title(f"({values}): {100 * float(errors[design]):.2g} %", fontsize=9)
+        axis.set_xlabel("frequency [GHz]")
+        axis.set_ylabel("|S11| [dB]")
+    axes[0].legend(frameon=False)
+    figure.savefig(path, dpi=110, format="png")
