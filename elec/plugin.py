@@ -20,6 +20,7 @@ plugin = Plugin(
         "fdtd-gradient": "elec.bench_gradient:fdtd_gradient",
         "fdtd-scaling": "elec.bench:fdtd_scaling",
         "geometry": "elec.bench_geometry:geometry",
+        "surrogates": "elec.surrogates.validate:approaches",
     },
     readers={
         "mindelec_scattering": "elec.design.mindelec:read",

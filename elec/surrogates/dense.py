@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from elec.surrogates.surrogate import Surrogate, layers
+from elec.surrogates.surrogate import NetworkSurrogate, layers
 from mindsci.errors import InputError
 
 
-class DenseReflection(Surrogate):
+class DenseReflection(NetworkSurrogate):
     """A dense network gives the curve at equally spaced frequencies from 0 to the highest one, and nowhere else.
 
     Args:
@@ -54,7 +54,7 @@ class DenseReflection(Surrogate):
         return 10.0 * found[:, index.long()]
 
 
-class SeriesReflection(Surrogate):
+class SeriesReflection(NetworkSurrogate):
     """A dense network gives the curve as a series of cosines and sines of half periods over the band.
 
     Args:

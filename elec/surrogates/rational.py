@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from elec.surrogates.surrogate import Surrogate, layers
+from elec.surrogates.surrogate import NetworkSurrogate, layers
 
 # Where zeros and poles start, as shares of the highest frequency: evenly over it and a tenth beyond, close together.
 REACH, ZERO_WIDTH, POLE_WIDTH = 1.1, 0.04, 0.05
@@ -30,7 +30,7 @@ PLACES, WIDTHS, LOGARITHMS = 0.1, 0.05, 0.5
 DECIBELS = 10.0 / math.log(10.0)
 
 
-class RationalReflection(Surrogate):
+class RationalReflection(NetworkSurrogate):
     """Zeros and poles from a dense network each.
 
     Args:

@@ -29,52 +29,21 @@ class Prediction(Tree):
 
 
 class Surrogate(nn.Module, ABC):
-    """Several networks that differ in their start alone: their mean is the answer, their spread its uncertainty.
-
-    Differentiable in the parameters of a design.
+    """A model of the reflection of designs within ranges of their parameters, in which it is differentiable.
 
     Args:
-        low, high: ranges of the design's parameters, which the networks see as -1 to 1.
-        frequency_max: the highest frequency [Hz].
-        members: number of networks.
+        low, high: ranges of the parameters.
     """
 
     spread: Tensor
+    """scale of the deviation"""
 
-    def __init__(
-        self,
-        *,
-        low: Sequence[float],
-        high: Sequence[float],
-        frequency_max: float,
-        members: int,
-        make: Callable[[int], nn.Module],
-    ) -> None:
+    def __init__(self, low: Sequence[float], high: Sequence[float]) -> None:
         super().__init__()
         if len(low) != len(high) or not all(a < b for a, b in zip(low, high, strict=True)):
             raise InputError(f"low = {list(low)}, high = {list(high)}: each parameter needs a low end below its high end")
-        if members < 1 or frequency_max <= 0:
-            raise InputError(f"members = {members}, frequency_max = {frequency_max}: both must be above zero")
-        self.low, self.high, self.frequency_max = list(low), list(high), frequency_max
-        self.networks = nn.ModuleList([make(len(low)) for _ in range(members)])
+        self.low, self.high = list(low), list(high)
         self.register_buffer("spread", torch.ones(()))
-
-    def forward(
-        self, parameters: Float[Tensor, "designs parameters"], frequency: Float[Tensor, " frequencies"]
-    ) -> Float[Tensor, "members designs frequencies"]:
-        """Returns each member's reflection [dB] at frequencies [Hz]."""
-        scaled = self.scaled(parameters)
-        relative = (frequency / self.frequency_max).to(scaled.dtype)
-        return torch.stack([self.curve(network(scaled), relative) for network in self.networks])
-
-    @abstractmethod
-    def curve(self, found: Tensor, frequency: Float[Tensor, " frequencies"]) -> Float[Tensor, "designs frequencies"]:
-        """Returns the reflection [dB] that a network's answer means, at frequencies over the highest one."""
-
-    def scaled(self, parameters: Float[Tensor, "designs parameters"]) -> Float[Tensor, "designs parameters"]:
-        """Returns the parameters as the networks see them: -1 to 1 over their ranges."""
-        low, high = (parameters.new_tensor(ends) for ends in (self.low, self.high))
-        return 2.0 * (parameters - low) / (high - low) - 1.0
 
     def predict(
         self, parameters: Float[Tensor, "designs parameters"], frequency: Float[Tensor, " frequencies"]
@@ -90,21 +59,75 @@ class Surrogate(nn.Module, ABC):
                 f"parameter {at} lies outside {self.low[at]:g} to {self.high[at]:g}, where the surrogate was trained; "
                 "stay inside, or train on designs out there"
             )
-        members = self(parameters, frequency)
-        deviation = self.spread * members.std(0) if len(members) > 1 else torch.zeros_like(members[0])
-        return Prediction(mean=members.mean(0), deviation=deviation)
+        found = self.distribution(parameters, frequency)
+        return Prediction(mean=found.mean, deviation=self.spread * found.deviation)
+
+    @abstractmethod
+    def distribution(
+        self, parameters: Float[Tensor, "designs parameters"], frequency: Float[Tensor, " frequencies"]
+    ) -> Prediction:
+        """Returns mean and deviation before the calibration."""
 
     @torch.no_grad()
     def calibrate(self, curves: Curves) -> None:
-        """Sets the scale of the deviation so that 95 % of the points of designs lie within 1.96 of it.
-
-        The networks agree more among one another than with the truth, so the scale is above 1 as a rule.
-        """
-        members = self(curves.parameters, curves.frequency)
-        if len(members) > 1:
-            error = (members.mean(0) - curves.reflection).abs()
-            ratio = (error / members.std(0).clamp(min=1e-6)).flatten().sort().values
+        """Sets the scale of the deviation so that 95 % of the points of designs lie within 1.96 of it."""
+        found = self.distribution(curves.parameters, curves.frequency)
+        if bool((found.deviation > 0).any()):
+            error = (found.mean - curves.reflection).abs()
+            ratio = (error / found.deviation.clamp(min=1e-9)).flatten().sort().values
             self.spread.copy_(ratio[min(int(COVERED * len(ratio)), len(ratio) - 1)] / 1.96)
+
+    def scaled(self, parameters: Float[Tensor, "designs parameters"]) -> Float[Tensor, "designs parameters"]:
+        """Returns the parameters as -1 to 1 over their ranges."""
+        low, high = (parameters.new_tensor(ends) for ends in (self.low, self.high))
+        return 2.0 * (parameters - low) / (high - low) - 1.0
+
+
+class NetworkSurrogate(Surrogate):
+    """Several networks that differ in their start alone: their mean is the answer, their spread its uncertainty.
+
+    The networks agree more among one another than with the truth, so the calibrated scale is above 1 as a rule.
+
+    Args:
+        low, high: ranges of the design's parameters, which the networks see as -1 to 1.
+        frequency_max: the highest frequency [Hz].
+        members: number of networks.
+    """
+
+    def __init__(
+        self,
+        *,
+        low: Sequence[float],
+        high: Sequence[float],
+        frequency_max: float,
+        members: int,
+        make: Callable[[int], nn.Module],
+    ) -> None:
+        super().__init__(low, high)
+        if members < 1 or frequency_max <= 0:
+            raise InputError(f"members = {members}, frequency_max = {frequency_max}: both must be above zero")
+        self.frequency_max = frequency_max
+        self.networks = nn.ModuleList([make(len(low)) for _ in range(members)])
+
+    def forward(
+        self, parameters: Float[Tensor, "designs parameters"], frequency: Float[Tensor, " frequencies"]
+    ) -> Float[Tensor, "members designs frequencies"]:
+        """Returns each member's reflection [dB] at frequencies [Hz]."""
+        scaled = self.scaled(parameters)
+        relative = (frequency / self.frequency_max).to(scaled.dtype)
+        return torch.stack([self.curve(network(scaled), relative) for network in self.networks])
+
+    def distribution(
+        self, parameters: Float[Tensor, "designs parameters"], frequency: Float[Tensor, " frequencies"]
+    ) -> Prediction:
+        """Returns mean and standard deviation over the members; 0 with one member."""
+        members = self(parameters, frequency)
+        deviation = members.std(0) if len(members) > 1 else torch.zeros_like(members[0])
+        return Prediction(mean=members.mean(0), deviation=deviation)
+
+    @abstractmethod
+    def curve(self, found: Tensor, frequency: Float[Tensor, " frequencies"]) -> Float[Tensor, "designs frequencies"]:
+        """Returns the reflection [dB] that a network's answer means, at frequencies over the highest one."""
 
 
 def load_surrogate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from elec.surrogates.curves import Curves, CurveSplits
 from elec.surrogates.rational import DECIBELS
-from elec.surrogates.surrogate import Surrogate
+from elec.surrogates.surrogate import NetworkSurrogate, Surrogate
 from mindsci.train import Batches, Task
 from mindsci.tree import Tree
 
@@ -40,9 +40,9 @@ class SurrogateTask(Task):
     """
 
     units: ClassVar[dict[str, str]] = {"relative_error": "%", "absolute_error": "dB", "resonance_error": "%"}
-    model: Surrogate
+    model: NetworkSurrogate
 
-    def __init__(self, model: Surrogate, curves: CurveSplits, *, batch_size: int, shuffle_seed: int = 0) -> None:
+    def __init__(self, model: NetworkSurrogate, curves: CurveSplits, *, batch_size: int, shuffle_seed: int = 0) -> None:
         self.model, self.curves = model, curves
         self.batch_size, self.shuffle_seed = batch_size, shuffle_seed
 
@@ -76,18 +76,9 @@ class SurrogateTask(Task):
 
     def loss(self, batch: CurveBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Returns the loss, and the errors of the members' mean: relative [%], absolute [dB], of the resonance [%]."""
-        frequency = self.curves.train.frequency.to(batch.parameters.device)
-        losses, found, truth = self._compared(batch)
-        mean, error = found.mean(0), found.mean(0) - truth
+        losses, found, truth, frequency = self._compared(batch)
         with torch.no_grad():
-            relative = error.square().mean(1).sqrt() / truth.square().mean(1).sqrt()
-            kept = frequency if len(frequency) == truth.shape[1] else frequency[: truth.shape[1]]
-            dips = [kept[curve.argmin(1)] for curve in (mean, truth)]
-            metrics = {
-                "relative_error": 100.0 * relative.mean(),
-                "absolute_error": error.abs().mean(),
-                "resonance_error": 100.0 * (dips[0] / dips[1] - 1.0).abs().mean(),
-            }
+            metrics = errors(found.mean(0), truth, frequency)
         return losses.mean(), metrics
 
     def item_losses(self, batch: CurveBatch) -> Float[Tensor, " designs"]:
@@ -115,8 +106,8 @@ class SurrogateTask(Task):
             )
         )
 
-    def _compared(self, batch: CurveBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss of each design, the members' curves and the truth, at the frequencies that the batch keeps."""
+    def _compared(self, batch: CurveBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The loss of each design, the members' curves, the truth, and the frequencies that the batch keeps."""
         frequency = self.curves.train.frequency.to(batch.parameters.device)
         truth, share = batch.reflection, float(batch.share[0])
         if share < 1.0:
@@ -127,7 +118,7 @@ class SurrogateTask(Task):
         soft = SOFTEST * (1.0 - share)
         given, wanted = (_blunt(curve, soft) if soft > 0 else curve for curve in (found, truth))
         losses = (given - wanted).square().mean(-1) / wanted.square().mean(-1)
-        return losses.mean(0), found, truth
+        return losses.mean(0), found, truth, frequency
 
 
 def _blunt(decibels: Tensor, soft: float) -> Tensor:
@@ -135,16 +126,25 @@ def _blunt(decibels: Tensor, soft: float) -> Tensor:
     return 2.0 * DECIBELS * ((decibels / (2.0 * DECIBELS)).exp() + soft).log()
 
 
-def errors_of(model: Surrogate, curves: Curves) -> dict[str, Any]:
-    """Returns the errors of a surrogate over designs, and the share of points within 1.96 standard deviations."""
-    task = SurrogateTask(model, CurveSplits(train=curves, validation=curves, test=curves), batch_size=1)
-    with torch.no_grad():
-        _, metrics = task.loss(
-            CurveBatch(
-                parameters=curves.parameters, reflection=curves.reflection, design=torch.arange(len(curves)),
-                share=torch.ones(len(curves)),
-            )  # fmt: skip
-        )
-        found = model.predict(curves.parameters, curves.frequency)
+def errors(
+    mean: Float[Tensor, "designs frequencies"],
+    truth: Float[Tensor, "designs frequencies"],
+    frequency: Float[Tensor, " frequencies"],
+) -> dict[str, Tensor]:
+    """Returns means over designs: relative error [%], absolute error [dB], error of the deepest dip's place [%]."""
+    error = mean - truth
+    dips = [frequency[curve.argmin(1)] for curve in (mean, truth)]
+    return {
+        "relative_error": 100.0 * (error.norm(dim=1) / truth.norm(dim=1)).mean(),
+        "absolute_error": error.abs().mean(),
+        "resonance_error": 100.0 * (dips[0] / dips[1] - 1.0).abs().mean(),
+    }
+
+
+@torch.no_grad()
+def errors_of(model: Surrogate, curves: Curves) -> dict[str, float]:
+    """Returns the errors of a surrogate over designs, and the share of points within 1.96 standard deviations [%]."""
+    found = model.predict(curves.parameters, curves.frequency)
     within = ((found.mean - curves.reflection).abs() <= 1.96 * found.deviation).double().mean()
-    return {name: float(value) for name, value in metrics.items()} | {"covered": 100.0 * float(within)}
+    named = {name: float(value) for name, value in errors(found.mean, curves.reflection, curves.frequency).items()}
+    return named | {"covered": 100.0 * float(within)}
