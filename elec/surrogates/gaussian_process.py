@@ -1,4 +1,4 @@
-"""A Gaussian process on the principal components of curves: fitted in seconds, and hard to beat where curves are smooth."""
+"""A Gaussian process on the principal components of curves: fitted in seconds, and enough where curves are smooth."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class GaussianProcessReflection(Surrogate):
         """Returns mean and standard deviation of the process [dB]."""
         if frequency.shape != self.frequency.shape or not torch.allclose(frequency.double(), self.frequency):
             raise InputError(
-                f"a Gaussian process of curves knows the {len(self.frequency)} frequencies that it was fitted at alone; "
+                f"a Gaussian process knows the {len(self.frequency)} frequencies that it was fitted at alone; "
                 "use those (`model.frequency`), or a rational surrogate"
             )
         across = _matern(self.scaled(parameters.double()), self.inputs, self.lengths)

@@ -5,8 +5,8 @@ leaves out [Gustavsen1999]:
 
     |S11(f)|^2 = g^2 prod_k |s - z_k|^2 |s + conj(z_k)|^2 / (|s - p_k|^2 |s + conj(p_k)|^2).
 
-With z_k = b_k + j a_k each factor is ((f - a_k)^2 + b_k^2) ((f + a_k)^2 + b_k^2). The magnitude does not tell the sign of
-b_k, but a zero that crosses the axis as the design changes has a b_k that changes its sign smoothly, while the depth
+With z_k = b_k + j a_k each factor is ((f - a_k)^2 + b_k^2) ((f + a_k)^2 + b_k^2). The magnitude does not tell the sign
+of b_k, but a zero that crosses the axis as the design changes has a b_k that changes its sign smoothly, while the depth
 of its dip in decibels has a singular peak there. So the networks give a_k and b_k, and never see the dip itself.
 """
 
@@ -67,7 +67,7 @@ class RationalReflection(NetworkSurrogate):
     def roots(
         self, parameters: Float[Tensor, "designs parameters"]
     ) -> tuple[Float[Tensor, "members designs pairs 2"], Float[Tensor, "members designs pairs 2"]]:
-        """Returns (zeros, poles) of each member: frequency and half width at half depth [Hz]; widths may be negative."""
+        """Returns (zeros, poles) of each member: their frequency and their half width [Hz], which may be negative."""
         scaled = self.scaled(parameters)
         zeros, poles = [], []
         for network in self.networks:

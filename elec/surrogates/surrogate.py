@@ -1,9 +1,10 @@
-"""What every learned model of reflection curves is: from parameters and frequencies to decibels, with an uncertainty."""
+"""What every learned model of reflection curves is: from designs and frequencies to decibels, with an uncertainty."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -41,7 +42,9 @@ class Surrogate(nn.Module, ABC):
     def __init__(self, low: Sequence[float], high: Sequence[float]) -> None:
         super().__init__()
         if len(low) != len(high) or not all(a < b for a, b in zip(low, high, strict=True)):
-            raise InputError(f"low = {list(low)}, high = {list(high)}: each parameter needs a low end below its high end")
+            raise InputError(
+                f"low = {list(low)}, high = {list(high)}: each parameter needs a low end below its high end"
+            )
         self.low, self.high = list(low), list(high)
         self.register_buffer("spread", torch.ones(()))
 
@@ -146,6 +149,6 @@ def layers(inputs: int, width: int, hidden: int, outputs: int) -> nn.Sequential:
     """Returns a dense network with `hidden` layers of `width` and SiLU between."""
     sizes = [inputs, *[width] * hidden]
     parts: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in pairwise(sizes):
         parts += [nn.Linear(before, after), nn.SiLU()]
     return nn.Sequential(*parts, nn.Linear(sizes[-1], outputs))

@@ -1,4 +1,4 @@
-"""`mindsci validate surrogates` and `mindsci bench surrogates`: errors of shipped surrogates, and approaches compared."""
+"""`mindsci validate surrogates`, `mindsci bench surrogates`: errors of shipped surrogates, approaches compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from elec.surrogates.case import SurrogateCase
 from elec.surrogates.curves import Curves, CurveSplits
-from elec.surrogates.gaussian_process import GaussianProcess
+from elec.surrogates.gaussian_process import GaussianProcessReflection
 from elec.surrogates.surrogate import Surrogate, load_surrogate
 from elec.surrogates.task import SurrogateTask, errors_of
 from mindsci import hub
@@ -103,27 +103,21 @@ def approaches(dataset: str = "mindelec_phone,mindelec_bowtie", seconds: float =
 
 
 def _fitted(name: str, curves: CurveSplits) -> Row:
+    every = torch.cat([curves.of(split).parameters for split in ("train", "validation", "test")])
     began = time.process_time()
-    process = GaussianProcess.fit(curves.train)
+    process = GaussianProcessReflection.fit(curves.train, low=every.amin(0).tolist(), high=every.amax(0).tolist())
     spent = time.process_time() - began
-    found, test = process.predict(curves.test.parameters), curves.test
-    error = found.mean - test.reflection
-    relative = 100.0 * float((error.norm(dim=1) / test.reflection.norm(dim=1)).mean())
-    dips = [test.frequency[curve.argmin(1)] for curve in (found.mean, test.reflection)]
-    within = (error.abs() <= 1.96 * found.deviation).double().mean()
-    return _row(
-        name, "Gaussian process on components", relative, spent,
-        resonance=100.0 * float((dips[0] / dips[1] - 1.0).abs().mean()), absolute=float(error.abs().mean()),
-        extra={"covered [%]": 100.0 * float(within)},
-    )  # fmt: skip
+    process.calibrate(curves.validation)
+    return _row(name, "Gaussian process on components", errors_of(process, curves.test), spent)
 
 
-def _row(
-    name: str, approach: str, relative: float, spent: float, *, resonance: float, absolute: float, extra: dict[str, Any]
-) -> Row:
+def _row(name: str, approach: str, found: dict[str, float], spent: float, **extra: Any) -> Row:
     return Row(
-        case=f"{name}: {approach}", measured=relative, unit="%",
-        extra={"resonance [%]": resonance, "mean error [dB]": absolute, "processor time [s]": spent} | extra,
+        case=f"{name}: {approach}", measured=found["relative_error"], unit="%",
+        extra={
+            "resonance [%]": found["resonance_error"], "mean error [dB]": found["absolute_error"],
+            "processor time [s]": spent,
+        } | extra,
     )  # fmt: skip
 
 
@@ -145,11 +139,10 @@ def _trained(name: str, approach: str, model: dict[str, Any], *, blunt: bool, se
     _, spent, _ = _fit(tables)
     tables["trainer"]["steps"] = max(int(seconds / spent * 100), 100)
     task, spent, trainer = _fit(tables)
-    found = errors_of(task.model, task.curves.test)
+    count = sum(parameter.numel() for parameter in task.model.parameters())
     return _row(
-        name, approach + (", blunt at first" if blunt else ""), found["relative_error"], spent,
-        resonance=found["resonance_error"], absolute=found["absolute_error"],
-        extra={"steps": trainer.standing.step, "parameters": sum(p.numel() for p in task.model.parameters())},
+        name, approach + (", blunt at first" if blunt else ""), errors_of(task.model, task.curves.test), spent,
+        steps=trainer.standing.step, parameters=count,
     )  # fmt: skip
 
 

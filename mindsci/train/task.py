@@ -90,8 +90,8 @@ class Task(ABC):
         return getattr(cls, method) is not getattr(Task, method)
 
     def finish(self) -> None:
-        """Sets what follows from a finished training, such as the scale of an uncertainty; the model then holds its best
-        weights."""
+        """Sets what follows from the best weights, which the model then holds, such as the scale of an uncertainty."""
+        return
 
     def summarise(self, averages: dict[str, float]) -> dict[str, float]:
         """Returns the metrics to report from the averages over a split, e.g. the root of a mean square."""
