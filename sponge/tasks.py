@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mindsci import units
-from mindsci.errors import InputError
+from mindsci.errors import InputError, nearest
 from mindsci.train import Batches, Task
 from sponge.data.batches import FrameData, LabelledBatch
 from sponge.data.frames import Splits
@@ -25,7 +26,8 @@ class PotentialTask(Task):
     loss = energy_weight * mean (dE / eV)^2 + force_weight * mean (dF / (eV/angstrom))^2
          + stress_weight * mean (dS / (eV/angstrom^3))^2,
     the first mean over systems, the others over Cartesian components, of the labels that are there. With
-    energy_per = "atom", dE is divided by the number of atoms of its system.
+    energy_per = "atom", dE is divided by the number of atoms of its system. `terms` weighs what the potential itself
+    offers beside them (`Potential.terms`).
     """
 
     units: ClassVar[dict[str, str]] = {
@@ -49,18 +51,20 @@ class PotentialTask(Task):
         force_weight: float,
         stress_weight: float = 0.0,
         energy_per: Literal["system", "atom"] = "system",
+        terms: Mapping[str, float] | None = None,
         bucketed: bool = True,
         shuffle_seed: int = 0,
         test_batch_size: int = 50,
     ) -> None:
         self.model, self.data = model, splits
         self.weights = {"energy": energy_weight, "force": force_weight, "stress": stress_weight}
-        self.energy_per, self.bucketed = energy_per, bucketed
+        self.energy_per, self.bucketed, self.terms = energy_per, bucketed, dict(terms or {})
         self.batch_size, self.test_batch_size, self.shuffle_seed = batch_size, test_batch_size, shuffle_seed
         self._lists: dict[str, FrameData] = {}
         if not stress_weight:
             self.units = {name: unit for name, unit in self.units.items() if name != "stress_mae"}  # type: ignore[misc]
         _check_labels(splits, self.weights)
+        _check_terms(model, self.terms)
 
     def batches(self, split: str) -> Batches:
         """Returns the batches of a split; lists are made once for each frame, and a step only picks rows."""
@@ -120,13 +124,14 @@ class PotentialTask(Task):
         if self.energy_per == "atom":
             weighed["energy"] = of_energy / n_atoms, known
         loss = sum(self.weights[name] * _mean_square(*error) for name, error in weighed.items())
+        loss = loss + sum(weight * found.terms[name] for name, weight in self.terms.items())
         errors["energy_per_atom"] = of_energy / n_atoms, known
         with torch.no_grad():
             metrics = {
                 f"{name} {what}": value / system.n_systems
                 for name, (error, there) in errors.items()
                 for what, value in (("error", error.abs().sum()), ("labels", there.sum()))
-            }
+            } | {name: found.terms[name].detach() for name in self.terms}
         return loss, metrics  # type: ignore[return-value]
 
     def summarise(self, averages: dict[str, float]) -> dict[str, float]:
@@ -165,6 +170,17 @@ def _check_labels(splits: Splits, weights: dict[str, float]) -> None:
             raise InputError(
                 f"loss.{name}_weight = {weight:g}, but no training frame has a {name} label; set it to 0, or name the "
                 "key of the label in the file"
+            )
+
+
+def _check_terms(model: Potential, terms: Mapping[str, float]) -> None:
+    """Raises InputError for a term of the loss that the potential, as it is made, does not offer."""
+    for name in terms:
+        if name not in model.terms:
+            raise InputError(
+                f"loss.terms.{name}: this {type(model).__name__} offers {list(model.terms) or 'no terms'}; MolCT "
+                "offers ponder with model.options.cycles above 1, PhysNet hierarchy with modules above 1"
+                f"{nearest(name, model.terms) or '; leave it out'}"
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,7 @@ from sponge.data.splits import split_frames
 from sponge.potentials.potential import Potential
 from sponge.tasks import PotentialTask
 
+NonNegative = Annotated[float, Field(ge=0)]
 CITATIONS = {
     "sponge/schnet": "K. T. Schuett et al., SchNet - a deep learning architecture for molecules and materials, "
     "J. Chem. Phys. 148, 241722 (2018), doi:10.1063/1.5019779",
@@ -139,6 +140,8 @@ class LossTable(Table):
     force_weight: float = Field(default=1.0, ge=0)
     stress_weight: float = Field(default=0.0, ge=0)
     energy_per: Literal["system", "atom"] = "system"
+    terms: dict[str, NonNegative] = {}
+    """weights of what the model offers beside: ponder (MolCT with cycles), hierarchy (PhysNet)"""
 
 
 def _no_engine(case: TrainPotentialCase) -> str | None:
@@ -202,6 +205,7 @@ class TrainPotentialCase(TrainingCase):
             force_weight=self.loss.force_weight,
             stress_weight=self.loss.stress_weight,
             energy_per=self.loss.energy_per,
+            terms=self.loss.terms,
             bucketed=self.data.bucketed,
             shuffle_seed=self.seed,
         )

@@ -147,6 +147,34 @@ def _sort(positions, starts, fraction, home, which, cell, counts, spans, first):
 
 
 @njit(**OPTIONS)
+def _look_around(fraction, span, counts, flags, low, high, wrap):
+    """Sets the first and last bin within reach along each axis, counted through the images, and those images."""
+    for k in range(3):
+        size = counts[k]
+        low[k] = int(np.floor((fraction[k] - span[k]) * size))
+        high[k] = int(np.floor((fraction[k] + span[k]) * size))
+        if not flags[k]:
+            low[k], high[k] = max(low[k], 0), min(high[k], size - 1)
+        wrap[0, k], wrap[1, k] = low[k] // size, high[k] // size
+
+
+@njit(**OPTIONS)
+def _near(places, p, a, b, cell, ix, iy, iz, square, found, n):
+    """Adds the places from a to b - 1 whose image is near place p to found[n:]; returns the new end."""
+    xs, ys, zs = places
+    x, y, z = xs[p], ys[p], zs[p]
+    if not (ix == 0 and iy == 0 and iz == 0):
+        x -= ix * cell[0, 0] + iy * cell[1, 0] + iz * cell[2, 0]
+        y -= ix * cell[0, 1] + iy * cell[1, 1] + iz * cell[2, 1]
+        z -= ix * cell[0, 2] + iy * cell[1, 2] + iz * cell[2, 2]
+    for q in range(a, b):
+        dx, dy, dz = xs[q] - x, ys[q] - y, zs[q] - z
+        found[n] = q
+        n += dx * dx + dy * dy + dz * dz < square
+    return n
+
+
+@njit(**OPTIONS)
 def search(begin, end, sorted_atoms, starts, flags, reach, half, guess):
     """Returns the edges of the centres at places begin to end - 1: place of the neighbour, code of its image, counts.
 
@@ -154,23 +182,16 @@ def search(begin, end, sorted_atoms, starts, flags, reach, half, guess):
     from which the image is in the positive half space.
     """
     order, places, _, fractions, bins, cell, counts, spans, first = sorted_atoms
-    xs, ys, zs = places
     found, images = np.empty(guess, dtype=np.int32), np.empty(guess, dtype=np.int32)
     degree = np.zeros(end - begin, dtype=np.int64)
-    square, n, s = reach * reach, 0, 0
+    n, s = 0, 0
     low, high, wrap = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64), np.empty((2, 3), dtype=np.int64)
     for p in range(begin, end):
         while starts[s + 1] <= order[p]:
             s += 1
         began = n
         nx, ny, nz = counts[s]
-        for k in range(3):
-            size = counts[s, k]
-            low[k] = int(np.floor((fractions[p, k] - spans[s, k]) * size))
-            high[k] = int(np.floor((fractions[p, k] + spans[s, k]) * size))
-            if not flags[s, k]:
-                low[k], high[k] = max(low[k], 0), min(high[k], size - 1)
-            wrap[0, k], wrap[1, k] = low[k] // size, high[k] // size
+        _look_around(fractions[p], spans[s], counts[s], flags[s], low, high, wrap)
         # Bins and images are counted along: a division costs as much as ten candidates.
         lowest, highest = low[2] - wrap[0, 2] * nz, high[2] - wrap[1, 2] * nz
         ix, jx = wrap[0, 0], low[0] - wrap[0, 0] * nx
@@ -190,16 +211,7 @@ def search(begin, end, sorted_atoms, starts, flags, reach, half, guess):
                         continue
                     if n + b - a > len(found):
                         found, images = _grown(found, n, b - a), _grown(images, n, b - a)
-                    x, y, z = xs[p], ys[p], zs[p]
-                    if not home:
-                        x -= ix * cell[s, 0, 0] + iy * cell[s, 1, 0] + iz * cell[s, 2, 0]
-                        y -= ix * cell[s, 0, 1] + iy * cell[s, 1, 1] + iz * cell[s, 2, 1]
-                        z -= ix * cell[s, 0, 2] + iy * cell[s, 1, 2] + iz * cell[s, 2, 2]
-                    held = n
-                    for q in range(a, b):
-                        dx, dy, dz = xs[q] - x, ys[q] - y, zs[q] - z
-                        found[n] = q
-                        n += dx * dx + dy * dy + dz * dz < square
+                    held, n = n, _near(places, p, a, b, cell[s], ix, iy, iz, reach * reach, found, n)
                     if home and not half and a <= p < b:
                         n = _without(found, held, n, p)
                     images[held:n] = ((ix + ROOM) * 2 * ROOM + iy + ROOM) * 2 * ROOM + iz + ROOM

@@ -86,6 +86,7 @@ class MolCT(AtomwisePotential):
             "cycles": cycles,
         }
         self.cutoff, self.n_interactions, self.cycles = float(cutoff), interactions, cycles
+        self.terms = ("ponder",) if cycles > 1 else ()
         self.embedding = nn.Embedding(len(self.elements), features)
         self.filter = nn.Sequential(nn.Linear(basis, features), Residual(features))
         self.layers = nn.ModuleList(
@@ -107,13 +108,20 @@ class MolCT(AtomwisePotential):
         """Returns what each atom adds to the energy, before scale and reference."""
         return self.readout(self._attend(system, neighbors)[0])[:, 0]
 
+    def energy_and_terms(
+        self, system: System, neighbors: Neighbors
+    ) -> tuple[Float[Tensor, " systems"], dict[str, Float[Tensor, ""]]]:
+        """Returns energies and, where there are several cycles, "ponder", the mean over systems of `ponder_cost`."""
+        x, cycles = self._attend(system, neighbors)
+        energy = self.sum_of_atoms(system, self.readout(x)[:, 0])
+        return energy, {name: _ponder_cost(system, cycles).mean() for name in self.terms}
+
     def ponder_cost(self, system: System, neighbors: Neighbors) -> Float[Tensor, " systems"]:
         """Returns the expected number of cycles, the mean over atoms and layers, for a loss that keeps it small.
 
         1 where cycles = 1 [Graves2016].
         """
-        cycles = self._attend(system, neighbors)[1]
-        return system.sum_over_atoms(cycles) / system.atom_counts
+        return _ponder_cost(system, self._attend(system, neighbors)[1])
 
     def _attend(
         self, system: System, neighbors: Neighbors
@@ -162,6 +170,10 @@ class MolCT(AtomwisePotential):
     def expand(self, distances: Float[Tensor, " pairs"]) -> Float[Tensor, "pairs basis"]:
         """Returns 2 exp(-(ln d - mu_k)^2 / (2 LOG_WIDTH^2)) - 1, the mu_k evenly from ln CLOSEST to ln cutoff."""
         return 2.0 * torch.exp(-0.5 * ((distances.log()[:, None] - self.centers) / LOG_WIDTH) ** 2) - 1.0
+
+
+def _ponder_cost(system: System, cycles: Float[Tensor, " atoms"]) -> Float[Tensor, " systems"]:
+    return system.sum_over_atoms(cycles) / system.atom_counts
 
 
 def halting_weights(probabilities: Float[Tensor, "cycles atoms"]) -> Float[Tensor, "cycles atoms"]:

@@ -83,6 +83,7 @@ class PhysNet(AtomwisePotential):
             self.config["coulomb_cutoff"] = coulomb_cutoff
         self.short_cutoff, self.electrostatics, self.coulomb_cutoff = float(cutoff), electrostatics, coulomb_cutoff
         self.cutoff = float(coulomb_cutoff if electrostatics and coulomb_cutoff else cutoff)
+        self.terms = ("hierarchy",) if modules > 1 else ()
         self.embedding = nn.Embedding(len(self.elements), features)
         self.radial = ExponentialBasis(basis, self.short_cutoff)
         self.blocks = nn.ModuleList(Block(features, basis, *residuals) for _ in range(modules))
@@ -104,7 +105,18 @@ class PhysNet(AtomwisePotential):
                 block.output[-1].weight.mul_(torch.tensor([[0.0], [0.1]]))
 
     def forward(self, system: System, neighbors: Neighbors) -> Float[Tensor, " systems"]:
+        return self._energy(system, neighbors, self._outputs(system, neighbors))
+
+    def energy_and_terms(
+        self, system: System, neighbors: Neighbors
+    ) -> tuple[Float[Tensor, " systems"], dict[str, Float[Tensor, ""]]]:
+        """Returns energies and, where there are several modules, "hierarchy", the `hierarchy_penalty`."""
         found = self._outputs(system, neighbors)
+        return self._energy(system, neighbors, found), {name: _hierarchy(found) for name in self.terms}
+
+    def _energy(
+        self, system: System, neighbors: Neighbors, found: list[Float[Tensor, "atoms 2"]]
+    ) -> Float[Tensor, " systems"]:
         energy = self.sum_of_atoms(system, self._scaled(system, found)[:, 0])
         if not self.electrostatics:
             return energy
@@ -127,8 +139,7 @@ class PhysNet(AtomwisePotential):
         sum over m > 1 of e_m^2 / (e_m^2 + e_(m-1)^2) / 2, and the same of the charges [Unke2019]; the paper weighs it
         by 0.01.
         """
-        squared = torch.stack(self._outputs(system, neighbors)) ** 2
-        return (squared[1:] / (squared[1:] + squared[:-1] + 1e-7)).mean((1, 2)).sum()
+        return _hierarchy(self._outputs(system, neighbors))
 
     @property
     def filter_cutoff(self) -> float:
@@ -181,6 +192,11 @@ class PhysNet(AtomwisePotential):
         ) * (0.5 if twice else 1.0)
         owners = system.system.index_select(0, pairs.centre)
         return energies.new_zeros(system.n_systems, dtype=torch.float64).index_add(0, owners, energies.double())
+
+
+def _hierarchy(found: list[Float[Tensor, "atoms 2"]]) -> Float[Tensor, ""]:
+    squared = torch.stack(found) ** 2
+    return (squared[1:] / (squared[1:] + squared[:-1] + 1e-7)).mean((1, 2)).sum()
 
 
 def check_reach(system: System, coulomb_cutoff: float | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import field
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -28,6 +30,8 @@ class Evaluation(Tree):
     """-dE/d(strain) [eV], float64"""
     deviation: Float[Tensor, " atoms"] | None = None
     """of an ensemble: standard deviation of the force on each atom among its members [eV/angstrom]"""
+    terms: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
+    """what else a loss may add (`Potential.terms`), dimensionless"""
 
 
 class Potential(nn.Module):
@@ -45,11 +49,19 @@ class Potential(nn.Module):
     """whether it wants each pair once, instead of in both directions"""
     trims: bool = False
     """whether pairs beyond the cutoff cost so much that the list is trimmed before each evaluation"""
+    terms: tuple[str, ...] = ()
+    """names of what a loss may add beside errors of energies and forces: penalties on how the model works inside"""
     closest: float = 0.0
     """the distance [angstrom] at which, and below, two atoms are no input"""
 
     def forward(self, system: System, neighbors: Neighbors) -> Float[Tensor, " systems"]:
         raise NotImplementedError(f"{type(self).__name__} has no forward(system, neighbors)")
+
+    def energy_and_terms(
+        self, system: System, neighbors: Neighbors
+    ) -> tuple[Float[Tensor, " systems"], dict[str, Float[Tensor, ""]]]:
+        """Returns what `forward` returns, and each of `terms`: a mean over the systems or atoms of the batch."""
+        return self(system, neighbors), {}
 
     def evaluate(
         self, system: System, neighbors: Neighbors, *, virial: bool = False, create_graph: bool = False
@@ -107,12 +119,13 @@ def differentiate(
             deform = torch.eye(3, dtype=cell.dtype, device=cell.device) + 0.5 * (strain + strain.mT)
             strained = torch.einsum("ad,ade->ae", positions, deform.index_select(0, system.system))
             moved = tree.replace(moved, positions=strained, cell=cell @ deform)
-        energy = potential(moved, neighbors)
+        energy, terms = potential.energy_and_terms(moved, neighbors)
         gradients = torch.autograd.grad(energy.sum(), wanted, create_graph=create_graph)
     return Evaluation(
         energy=energy if create_graph else energy.detach(),
         forces=-gradients[0],
         virial=-gradients[1].double() if virial else None,
+        terms=terms if create_graph else tree.detach(terms),
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from ase.build import molecule
 
 from mindsci import plugins, testing
+from mindsci.errors import InputError
 from sponge import from_ase
 from sponge.data.frames import Frames, Splits, of_equal_size
 from sponge.dynamics import (
@@ -26,7 +27,7 @@ from sponge.dynamics import (
     velocity_verlet,
 )
 from sponge.plugin import plugin
-from sponge.potentials import SchNet
+from sponge.potentials import MolCT, PhysNet, SchNet
 from sponge.system import System
 from sponge.tasks import PotentialTask
 
@@ -77,6 +78,28 @@ def test_the_training_task_keeps_the_contract() -> None:
     data = Splits(train=made_up_frames(12), validation=made_up_frames(5), test=made_up_frames(6))
     model = SchNet(elements=["H", "O"], features=8, interactions=2, gaussians=8)
     testing.check_task(PotentialTask(model, data, batch_size=4, energy_weight=0.1, force_weight=1.0))
+
+
+def test_terms_that_a_model_offers_enter_the_loss_by_their_weight() -> None:
+    data = Splits(train=made_up_frames(12), validation=made_up_frames(5), test=made_up_frames(6))
+    models = {
+        "ponder": MolCT(elements=["H", "O"], features=8, heads=2, basis=8, cycles=2),
+        "hierarchy": PhysNet(elements=["H", "O"], features=8, modules=2, basis=8),
+    }
+    for name, model in models.items():
+        losses = []
+        for weight in (0.0, 0.5):
+            task = PotentialTask(model, data, batch_size=4, energy_weight=0.1, force_weight=1.0, terms={name: weight})
+            loss, metrics = task.loss(task.batches("train").at(0))
+            losses.append(loss.detach())
+        assert float(losses[1] - losses[0]) == pytest.approx(0.5 * float(metrics[name]), rel=1e-4)
+        assert name in task.summarise({one: float(value) for one, value in metrics.items()})
+        testing.check_task(task)
+    with pytest.raises(InputError, match=r"loss.terms.ponder: this PhysNet offers \['hierarchy'\]"):
+        PotentialTask(model, data, batch_size=4, energy_weight=0.1, force_weight=1.0, terms={"ponder": 1.0})
+    with pytest.raises(InputError, match="this MolCT offers no terms"):
+        single = MolCT(elements=["H", "O"], features=8, heads=2)
+        PotentialTask(single, data, batch_size=4, energy_weight=0.1, force_weight=1.0, terms={"ponder": 1.0})
 
 
 def test_the_potential_survives_its_weights_file(potential: SchNet, water: System) -> None:

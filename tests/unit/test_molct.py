@@ -93,6 +93,18 @@ def test_the_ponder_cost_is_one_cycle_unless_there_are_more() -> None:
     assert bool((thrice.halting[0].bias.grad < 0).all())
 
 
+def test_the_ponder_cost_is_a_term_of_the_loss_where_there_are_cycles() -> None:
+    system = from_ase([molecule("H2O"), molecule("H2")])
+    options = {"elements": ["H", "O"], "features": 8, "heads": 2, "basis": 8}
+    torch.manual_seed(0)
+    once, thrice = MolCT(**options).double(), MolCT(**options, cycles=3).double()
+    pairs = all_pairs(system, half=True)
+    found = thrice.evaluate(system, pairs, create_graph=True)
+    assert torch.equal(found.terms["ponder"], thrice.ponder_cost(system, pairs).mean())
+    assert torch.equal(found.energy, thrice(system, pairs)) and found.terms["ponder"].requires_grad
+    assert once.evaluate(system, pairs).terms == {} and once.terms == ()
+
+
 def test_the_time_signal_turns_slower_from_feature_to_feature() -> None:
     signal = time_signal(3, 4)
     assert torch.allclose(signal[0], torch.tensor([0.0, 0.0, 1.0, 1.0]))

@@ -127,6 +127,7 @@ def test_the_hierarchy_penalty_is_a_half_where_modules_add_the_same(potential: P
         block.output[-1].weight.fill_(1.0)
     # features stay as they are, so that all three modules add the same: two terms of 1/2
     assert float(potential.hierarchy_penalty(system, all_pairs(system))) == pytest.approx(1.0, abs=1e-5)
+    assert float(potential.evaluate(system, all_pairs(system)).terms["hierarchy"]) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_a_periodic_system_needs_an_end_of_the_coulomb_energy() -> None:
