@@ -202,7 +202,7 @@ class Simulation:
         stage = self.case.stages[self.stage]
         raise InputError(
             f"stages.{self.stage}, step {step} ({self._time_before() + step * stage.dt:g} fs): {what}. "
-            f"The {self.n_frames} frames until then are in '{self.run.folder}'"
+            f"The frames until then ({self.n_frames}) are in '{self.run.folder}'"
         ) from error
 
     def _take(self, first: int, count: int, system: System, seen: Any) -> None:

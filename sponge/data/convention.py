@@ -19,6 +19,9 @@ PER_MOLE = {
 }
 """energies a mole of systems, of which pint says that they are no energies [eV]"""
 
+PLAUSIBLE = (1e-5, 1e3)
+"""units of energy [eV] and length [angstrom] in which files state molecules"""
+
 
 class Structure(Tree):
     """One structure of a file, in the file's units: atoms, cell, and every label that it has, by its key."""
@@ -81,6 +84,8 @@ def convention(keys: Mapping[str, str], unit: Mapping[str, str], *, where: str) 
         if name not in unit:
             raise InputError(f'{where}: the unit of {name} is not stated; add for example units.{name} = "eV"')
     energy, length = energy_factor(unit["energy"]), units.parse(f"1 {unit['length']}", "angstrom")
+    _check_size("energy", unit["energy"], energy, "eV", '"kcal/mol"' if "cal" in unit["energy"] else '"eV"')
+    _check_size("length", unit["length"], length, "angstrom", '"angstrom"')
     force = energy / length
     if "force" in unit:
         top, _, bottom = unit["force"].rpartition("/")
@@ -94,6 +99,16 @@ def convention(keys: Mapping[str, str], unit: Mapping[str, str], *, where: str) 
         force_unit=force,
         stress_unit=stress,
     )
+
+
+def _check_size(name: str, unit: str, factor: float, of: str, usual: str) -> None:
+    """Raises InputError for a unit that no file of molecules is in."""
+    low, high = PLAUSIBLE
+    if not low < factor < high:
+        raise InputError(
+            f"units.{name} = '{unit}' is {factor:.3g} {of}, and what is measured in it here is between {low:g} and "
+            f"{high:g} {of}; did you mean {usual}?"
+        )
 
 
 def energy_factor(unit: str) -> float:

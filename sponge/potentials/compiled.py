@@ -49,7 +49,7 @@ class CompiledPotential(Potential):
     ) -> None:
         super().__init__()
         exact = deepcopy(model).cpu().double().requires_grad_(False).eval()
-        self.made_from, self.dtype = type(model).__name__, dtype
+        self.made_from, self.dtype = model.kind, dtype
         self.cutoff, self.elements, self.closest = model.cutoff, model.elements, FIRST_KNOT
         self.knots: Knots
         self.knots, self.error, self.slope_error = filter_table.suited_knots(
@@ -59,6 +59,11 @@ class CompiledPotential(Potential):
         self.element_index = exact.element_index
         self._room: tuple[int, Any] | None = None
         self.read(exact, filter_table.rows(exact, self.knots, of=self.filters))
+
+    @property
+    def kind(self) -> str:
+        """That of the model that it was made from."""
+        return self.made_from
 
     @staticmethod
     def filters(model: Any, distances: Float[Tensor, " distances"]) -> tuple[Tensor, Tensor]:
@@ -96,8 +101,8 @@ class CompiledPotential(Potential):
         wrong = (neighbors.half and not self.half) or neighbors.worst is not None
         if create_graph or wrong or system.positions.dtype != self.dtype:
             raise InputError(
-                f"a compiled {self.made_from} takes {'' if self.half else 'full '}lists that hold just their edges and "
-                f"{self.dtype} positions on a CPU, and keeps no graph; use the {self.made_from} that it was made from"
+                f"a compiled {self.kind} takes {'' if self.half else 'full '}lists that hold just their edges and "
+                f"{self.dtype} positions on a CPU, and keeps no graph; use the {self.kind} that it was made from"
             )
         edges = Edges(system, halved(neighbors) if self.half else neighbors, self.knots)
         kinds = self.element_index[system.atomic_numbers]

@@ -75,6 +75,11 @@ class Potential(nn.Module):
             neighbors = trimmed(system, neighbors, self.cutoff)
         return differentiate(self, system, neighbors, virial=virial, create_graph=create_graph)
 
+    @property
+    def kind(self) -> str:
+        """What messages call it."""
+        return type(self).__name__
+
     def for_use(
         self, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, engine: str = "auto"
     ) -> Potential:
@@ -97,7 +102,7 @@ class Potential(nn.Module):
             known = ", ".join(chemical_symbols[number] for number in self.elements)
             first = int((system.atomic_numbers == strange[0]).nonzero()[0])
             raise InputError(
-                f"this {type(self).__name__} was not trained on {names}; it knows {known}. "
+                f"this {self.kind} was not trained on {names}; it knows {known}. "
                 f"Choose a potential trained on {names}, or a system of {known} alone; see {name_atom(system, first)}"
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -34,28 +35,46 @@ model = "model.toml"
 max_force = "0.001 eV/angstrom"
 [[stages]]
 kind = "langevin"
-n_steps = 320
+n_steps = 128
 dt = "5 fs"
 temperature = "40 K"
 friction = "0.005 / fs"
 [[stages]]
 kind = "nve"
-n_steps = 330
+n_steps = 132
 dt = "4 fs"
 [output]
-every = 10
+every = 4
 """
 OUTPUTS = ("trajectory.h5", "trajectory.extxyz", "energies.csv", "minimised.xyz", "results.json")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_chunks() -> Iterator[None]:
+    """Looks at the world every 40 steps: four times in a stage."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulation, "CHUNK", 40)
+        yield
 
 
 @pytest.fixture
 def case_file(tmp_path: Path) -> Path:
     """An argon cluster in Lennard-Jones, as a training run would leave its model."""
-    write(tmp_path / "argon.xyz", Icosahedron("Ar", 2, latticeconstant=5.4))
-    save_file(LennardJones().state_dict(), tmp_path / "model.safetensors")
-    (tmp_path / "model.toml").write_text('builder = "sponge.potentials.lennard_jones:LennardJones"\n[config]\n')
-    (tmp_path / "case.toml").write_text(CASE)
-    return tmp_path / "case.toml"
+    return write_case(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, short_chunks: None) -> Path:
+    """The folder of a run that nothing interrupted."""
+    return execute(write_case(tmp_path_factory.mktemp("whole")), "run")
+
+
+def write_case(folder: Path) -> Path:
+    write(folder / "argon.xyz", Icosahedron("Ar", 2, latticeconstant=5.4))
+    save_file(LennardJones().state_dict(), folder / "model.safetensors")
+    (folder / "model.toml").write_text('builder = "sponge.potentials.lennard_jones:LennardJones"\n[config]\n')
+    (folder / "case.toml").write_text(CASE)
+    return folder / "case.toml"
 
 
 def execute(case_file: Path, name: str, *overrides: str, **options: bool) -> Path:
@@ -64,8 +83,8 @@ def execute(case_file: Path, name: str, *overrides: str, **options: bool) -> Pat
     return folder
 
 
-def test_a_run_writes_its_outputs(case_file: Path) -> None:
-    folder = execute(case_file, "run")
+def test_a_run_writes_its_outputs(whole: Path) -> None:
+    folder = whole
     for name in (*OUTPUTS, "energies.png", "restart.safetensors", "log.txt", "provenance.json"):
         assert (folder / name).stat().st_size > 0, name
     assert not (folder / simulation.JOURNAL).exists()
@@ -74,9 +93,9 @@ def test_a_run_writes_its_outputs(case_file: Path) -> None:
     assert abs(found["stage 1 (nve) energy drift [meV/ps/atom]"]) < 0.05
 
 
-def test_the_trajectory_is_h5md(case_file: Path) -> None:
+def test_the_trajectory_is_h5md(whole: Path) -> None:
     """The elements that H5MD 1.1 asks for, with their shapes, and what this project adds: units [deBuyl2014]."""
-    folder = execute(case_file, "run")
+    folder = whole
     with h5py.File(folder / "trajectory.h5") as file:
         assert list(file["h5md"].attrs["version"]) == [1, 1]
         assert file["h5md/author"].attrs["name"]
@@ -88,8 +107,8 @@ def test_the_trajectory_is_h5md(case_file: Path) -> None:
         for name, unit in (("position", "Angstrom"), ("velocity", "Angstrom fs-1")):
             assert atoms[name]["value"].shape == (66, 13, 3)
             assert atoms[name]["value"].attrs["unit"] == unit
-            assert atoms[name]["step"][-1] == 650
-            assert atoms[name]["time"][-1] == pytest.approx(320 * 5 + 330 * 4)
+            assert atoms[name]["step"][-1] == 260
+            assert atoms[name]["time"][-1] == pytest.approx(128 * 5 + 132 * 4)
             assert atoms[name]["time"].attrs["unit"] == "fs"
         assert atoms["velocity/step"] == atoms["position/step"]
         for name in ("potential_energy", "kinetic_energy", "temperature"):
@@ -113,9 +132,8 @@ def test_a_periodic_trajectory_has_its_box(case_file: Path) -> None:
 
 @pytest.mark.parametrize("stop_after", [1, 4, 6])
 def test_a_run_that_is_stopped_resumes_to_the_same_bits(
-    case_file: Path, stop_after: int, monkeypatch: pytest.MonkeyPatch
+    case_file: Path, whole: Path, stop_after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = execute(case_file, "whole")
     folder = interrupt(monkeypatch, case_file, "cut", stop_after)
     assert (folder / "trajectory.h5").exists(), "what is computed can be looked at"
     assert_same_outputs(whole, execute(case_file, "cut", resume=True))
@@ -127,7 +145,7 @@ def test_a_periodic_run_with_every_thermostat_resumes_to_the_same_bits(
 ) -> None:
     """The variables of the thermostats and the place where the neighbour list was made go through the restart."""
     write(case_file.parent / "argon.xyz", bulk("Ar", "fcc", a=5.8).repeat(3), format="extxyz")
-    shared = 'n_steps=150,dt="10 fs",temperature="200 K"'
+    shared = 'n_steps=60,dt="10 fs",temperature="200 K"'
     kinds = ("langevin", "nose_hoover", "csvr")
     stages = "stages=[" + ",".join("{" + f'kind="{kind}",{shared}' + "}" for kind in kinds) + "]"
     options = (stages, f'precision="{precision}"', 'minimise.method="lbfgs"')
@@ -159,9 +177,10 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, case_file: Path, name: str, stop_
     return run.folder
 
 
-def test_a_run_that_is_killed_resumes_to_the_same_bits(case_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_killed_resumes_to_the_same_bits(
+    case_file: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The journal is then one chunk ahead of the restart."""
-    whole = execute(case_file, "whole")
     monkeypatch.setattr(simulation, "SAVE_EVERY", -1.0)
     calls = 0
 
@@ -186,11 +205,10 @@ def assert_same_outputs(whole: Path, resumed: Path) -> None:
         assert (whole / name).read_bytes() == (resumed / name).read_bytes(), name
 
 
-def test_a_complete_run_is_left_as_it_is(case_file: Path) -> None:
-    folder = execute(case_file, "run")
-    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name in OUTPUTS}
-    execute(case_file, "run", resume=True)
-    assert before == {name: (folder / name).read_bytes() for name in before}
+def test_a_complete_run_is_left_as_it_is(whole: Path) -> None:
+    before = {path.name: path.read_bytes() for path in whole.iterdir() if path.name in OUTPUTS}
+    execute(whole.parent / "case.toml", whole.name, resume=True)
+    assert before == {name: (whole / name).read_bytes() for name in before}
 
 
 def test_a_step_that_is_too_long_is_reported_and_keeps_the_frames_before(case_file: Path) -> None:
@@ -245,8 +263,9 @@ def test_what_only_the_run_can_know_is_refused_too(case_file: Path) -> None:
         execute(case_file, "f")
 
 
-def test_a_full_disk_is_reported_and_the_run_can_go_on(case_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = execute(case_file, "whole")
+def test_a_full_disk_is_reported_and_the_run_can_go_on(
+    case_file: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = 0
 
     def full_for_a_while(descriptor: int) -> None:

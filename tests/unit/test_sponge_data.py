@@ -225,12 +225,33 @@ def test_atoms_too_close_and_lengths_in_another_unit_are_named(tmp_path: Path) -
         data_of(read_file(tmp_path / "close.xyz", EV))
 
 
+def test_a_frame_in_another_unit_of_length_is_named(tmp_path: Path) -> None:
+    random = numpy.random.default_rng(0)
+    frames = [molecule("CH3CH2OH") for _ in range(6)]
+    for atoms in frames:
+        atoms.positions += 0.05 * random.normal(size=atoms.positions.shape)
+    frames[2].positions[8] += 3.0  # a bond may break
+    path = tmp_path / "mixed.xyz"
+    write(path, frames, format="extxyz")
+    read_file(path, EV)
+    frames[4].positions *= 1.8897261
+    write(path, frames, format="extxyz")
+    with pytest.raises(
+        InputError, match=r"frame 4 of 'mixed.xyz', positions: .* 1.89 times .* bohr and angstrom mixed"
+    ):
+        read_file(path, EV)
+
+
 def test_keys_and_units_are_checked(file: Path) -> None:
     stated = {"energy": "eV", "length": "angstrom"}
     with pytest.raises(InputError, match="unit of length is not stated"):
         convention({}, {"energy": "eV"}, where="data")
     with pytest.raises(InputError, match="did you mean 'forces'"):
         convention({"force": "f"}, stated, where="data")
+    with pytest.raises(InputError, match=r"units\.energy = 'kcal' is 2.61e\+22 eV.*did you mean .kcal/mol"):
+        convention({}, stated | {"energy": "kcal"}, where="data")
+    with pytest.raises(InputError, match=r"units\.length = 'um'"):
+        convention({}, stated | {"length": "um"}, where="data")
     with pytest.raises(InputError, match="unknown unit"):
         convention({}, stated | {"energy": "eVolt"}, where="data")
     with pytest.raises(UnknownNameError, match="did you mean 'energy'"):
