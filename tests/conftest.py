@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import shape_checks
+from filelock import FileLock
 
 FOLDERS = ("unit", "physics", "gradients", "conformance", "parity", "distributed")
 
@@ -41,6 +42,24 @@ def data_mirror() -> Path:
     if not mirror.name or not mirror.is_dir():
         pytest.skip("needs upstream data: set MINDSCI_MIRROR to a folder that mirrors it")
     return mirror
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Makes a folder that all workers of a test run share: `made_once("ranks", make)` calls make(folder) in one."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder_of(name: str, make: Callable[[Path], None]) -> Path:
+        folder = root / name
+        with FileLock(root / f"{name}.lock"):
+            if not (folder / "made").exists():
+                folder.mkdir(exist_ok=True)
+                make(folder)
+                (folder / "made").touch()
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ class PhysNet(AtomwisePotential):
         pairs = neighbors if twice else halved(neighbors)
         distances = torch.linalg.vector_norm(displacements(system, pairs), dim=-1)
         centre, neighbor = pairs.centre, pairs.neighbor
-        if self.cutoff > self.short_cutoff and neighbors.worst is None:
+        if self.cutoff > self.short_cutoff and neighbors.worst is None and not torch.compiler.is_compiling():
             near = (distances < self.short_cutoff).nonzero().flatten()
             distances, centre, neighbor = (each.index_select(0, near) for each in (distances, centre, neighbor))
         radial = self.radial(distances) * (0.5 if twice else 1.0)

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,9 @@ def torchrun(script: str, *arguments: str, processes: int = 2) -> None:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def found(made_once: Callable[[str, Callable[[Path], None]], Path]) -> list[dict[str, Any]]:
     """What each of the two processes found."""
-    folder = tmp_path_factory.mktemp("ranks")
-    torchrun("distributed_ranks.py", str(folder))
+    folder = made_once("ranks", lambda folder: torchrun("distributed_ranks.py", str(folder)))
     return json.loads((folder / "found.json").read_text())
 
 
