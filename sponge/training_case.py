@@ -47,7 +47,7 @@ class DataTable(Table):
     molecule: str | None = None
     labels: Literal["revised", "original"] | None = None
     file: InputFile | None = None
-    """extended XYZ (.xyz, .extxyz) or a database of ASE (.db)"""
+    """extended XYZ (.xyz, .extxyz), a database of ASE (.db), or one molecule in an npz as MD17 has them"""
     test_file: InputFile | None = None
     isolated_file: InputFile | None = None
     """frames of single atoms, for model.reference = "isolated\""""

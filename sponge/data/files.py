@@ -1,4 +1,4 @@
-"""Frames from files of structures: extended XYZ and ASE databases, in memory or mapped from a packed copy."""
+"""Frames from files of structures: extended XYZ, ASE databases and npz, in memory or mapped from a packed copy."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from torch import Tensor
 from mindsci import tree
 from mindsci.errors import InputError, UnknownNameError
 from mindsci.hub import Settings
-from sponge.data import ase_database, extxyz
+from sponge.data import ase_database, extxyz, npz
 from sponge.data.convention import Convention, Structure, convention
 from sponge.data.frames import FIELDS, Frames, Splits
 from sponge.data.mixed_units import check_units
 from sponge.data.splits import divide
 from sponge.data.store import CONTENTS, ArrayWriter, mapped
 
-READERS = {".xyz": extxyz, ".extxyz": extxyz, ".db": ase_database}
+READERS = {".xyz": extxyz, ".extxyz": extxyz, ".db": ase_database, ".npz": npz}
 AT_ONCE = 512
 """frames that are converted in one go"""
 LARGE = 256 * 2**20

@@ -23,7 +23,7 @@ from sponge.system import System
 from sponge.thermodynamics import volume
 
 CLOSE = 1e-9
-EDGES = 5000
+EDGES = 2000
 """a case has about so many at most: thousands tell no more than these, and the reference looks at all of them"""
 
 

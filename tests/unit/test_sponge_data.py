@@ -95,6 +95,31 @@ def test_a_database_of_ase_gives_the_same_frames(file: Path, tmp_path: Path) -> 
         numpy.testing.assert_allclose(getattr(from_db, name), getattr(from_xyz, name), atol=1e-7)
 
 
+def test_an_npz_of_one_molecule_gives_its_frames(tmp_path: Path) -> None:
+    random = numpy.random.default_rng(0)
+    water = molecule("H2O")
+    stored = {
+        "z": water.numbers, "R": water.positions + 0.05 * random.normal(size=(4, 3, 3)), "name": numpy.array("water"),
+        "E": random.normal(size=(4, 1)) - 47_000.0, "F": random.normal(size=(4, 3, 3)),
+    }  # fmt: skip
+    path = tmp_path / "md17_water.npz"
+    numpy.savez(path, **stored)
+    named = convention({"energy": "E", "forces": "F"}, {"energy": "kcal/mol", "length": "angstrom"}, where="test")
+    frames = read_file(path, named, torch.float64)
+    assert frames.count.tolist() == [3] * 4 and frames.name(2) == "frame 2 of 'md17_water.npz'"
+    numpy.testing.assert_allclose(frames.energy, stored["E"][:, 0] * units.KCAL_PER_MOL_EV)
+    numpy.testing.assert_allclose(frames.forces.view(4, 3, 3), stored["F"] * units.KCAL_PER_MOL_EV)
+    numpy.savez(path, **(stored | {"z": water.numbers[:2]}))
+    with pytest.raises(InputError, match=r"R: shape \[4, 3, 3\], expected \[frames, 2, 3\]"):
+        read_file(path, named)
+    numpy.savez(path, E=stored["E"])
+    with pytest.raises(InputError, match="has no positions"):
+        read_file(path, named)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError, match="damaged or cut short"):
+        read_file(path, named)
+
+
 def test_gathered_lists_are_those_of_each_frame_alone(file: Path) -> None:
     frames = read_file(file, EV, torch.float64)
     model = SchNet(elements=["H", "C", "O"], features=8, interactions=2, gaussians=8, cutoff=3.0).double()
