@@ -64,9 +64,9 @@ for case in sys.argv[1:]:
 @pytest.mark.parametrize(
     "cases",
     [
-        ("SchNet crystal", "PaiNN molecule forces"),
+        ("SchNet molecule forces", "PaiNN crystal"),
         pytest.param(
-            ("SchNet molecule", "PaiNN crystal", "PhysNet molecule", "PhysNet crystal"), marks=pytest.mark.slow
+            ("SchNet crystal", "PaiNN molecule forces", "PhysNet molecule", "PhysNet crystal"), marks=pytest.mark.slow
         ),
         pytest.param(("SchNet molecule forces compiled",), marks=pytest.mark.slow),
     ],
