@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from training_tasks import Regression, RegressionCase, Springs, trainer
 
-from mindsci.distributed import Layout, local_bytes, spread
+from mindsci.distributed import Layout, local_bytes, sharded_optimizer, spread
 from mindsci.nn import MixtureOfExperts, Transformer
 from mindsci.runs import Interrupted, execute
 from mindsci.train import DivergedError, Group, Trainer, process_group
@@ -37,6 +37,11 @@ LAYOUTS = [
     {"data": 2, "shard": "parameters"},
     {"data": 2, "expert": 2},
     {"data": 2, "expert": 2, "shard": "parameters"},
+    {"data": 2, "shard": "optimizer"},
+    {"data": 2, "recompute": "full"},
+    {"data": 2, "expert": 2, "shard": "parameters", "recompute": "full"},
+    {"tensor": 2},
+    {"tensor": 2, "recompute": "full"},
 ]
 DECODER: dict[str, Any] = {"vocabulary": 40, "features": 32, "heads": 4, "layers": 2, "experts": 4}
 LENGTH = 12
@@ -179,6 +184,11 @@ def experts(folder: Path, group: Group) -> dict[str, Any]:
     return found
 
 
+def sizes(layout: Layout) -> dict[str, Any]:
+    """A mixture; a dense decoder where matrices are divided."""
+    return DECODER | ({"experts": 0} if layout.tensor > 1 else {})
+
+
 def sequences() -> Tensor:
     return torch.randint(0, 40, (8, LENGTH + 1), generator=torch.Generator().manual_seed(6))
 
@@ -202,13 +212,20 @@ def decoders(group: Group) -> list[dict[str, Any]]:
     for keywords in LAYOUTS:
         layout = Layout(**keywords)
         torch.manual_seed(7)
-        model = Transformer(**DECODER, group=torch.distributed.group.WORLD if layout.expert > 1 else None)
+        model = Transformer(**sizes(layout), group=torch.distributed.group.WORLD if layout.expert > 1 else None)
         made = spread(model, layout)
         parameters = list(made.parameters())
-        optimizer = torch.optim.Adam(parameters, lr=1e-2)
-        losses = torch.tensor(decode(made, sequences()[group.rank :: group.world], optimizer))
+        optimizer: torch.optim.Optimizer
+        if layout.shard == "optimizer":
+            optimizer = sharded_optimizer(made, torch.optim.Adam, lr=1e-2)
+        else:
+            # Divided and whole matrices in one group: not in one kernel.
+            optimizer = torch.optim.Adam(parameters, lr=1e-2, foreach=False if layout.tensor > 1 else None)
+        rank = group.rank // layout.tensor
+        losses = torch.tensor(decode(made, sequences()[rank :: layout.data], optimizer))
         torch.distributed.all_reduce(losses, torch.distributed.ReduceOp.AVG)
-        moments = [state[name] for state in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+        states = getattr(optimizer, "optim", optimizer).state.values()
+        moments = [state[name] for state in states for name in ("exp_avg", "exp_avg_sq")]
         found.append(
             {
                 "losses": losses.tolist(),

@@ -3,7 +3,7 @@
 from mindsci.distributed.ledger import Ledger, ledger
 from mindsci.distributed.planner import Estimate, Machine, estimates
 from mindsci.distributed.profile import Profile, profile
-from mindsci.distributed.spread import local_bytes, spread
+from mindsci.distributed.spread import local_bytes, sharded_optimizer, spread
 from mindsci.distributed.table import Layout
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "ledger",
     "local_bytes",
     "profile",
+    "sharded_optimizer",
     "spread",
 ]

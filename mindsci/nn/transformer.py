@@ -116,16 +116,17 @@ class Attention(nn.Module):
 
     def __init__(self, features: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.width = features // heads
         self.inward = nn.Linear(features, 3 * features, bias=False)
         self.outward = nn.Linear(features, features, bias=False)
 
     def forward(self, x: Float[Tensor, "batch length features"]) -> Float[Tensor, "batch length features"]:
-        batch, length, features = x.shape
-        parts = self.inward(x).reshape(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        batch, length, _ = x.shape
+        # Query, key and value of a head lie side by side: where heads are spread over processes, each has its own.
+        parts = self.inward(x).reshape(batch, length, -1, 3, self.width).permute(3, 0, 2, 1, 4)
         query, key = rotated(parts[:2])
         y = scaled_dot_product_attention(query, key, parts[2], is_causal=True)
-        return self.outward(y.transpose(1, 2).reshape(batch, length, features))
+        return self.outward(y.transpose(1, 2).reshape(batch, length, -1))
 
 
 def rotated(x: Float[Tensor, "*batch length width"]) -> Float[Tensor, "*batch length width"]:

@@ -63,7 +63,7 @@ class Communication(Table):
     """"adasum" adds what is orthogonal between two gradients, and averages what is parallel [Maleki2021]."""
     local_steps: int = Field(default=1, ge=1)
     """Local SGD [Stich2019]: steps that each process takes alone before the weights are averaged."""
-    views: bool = True
+    views: bool = False
     """Whether gradients lie in the buckets that travel, without a copy."""
 
 

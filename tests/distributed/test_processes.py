@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 import torch
 from distributed_ranks import (
-    DECODER,
     DOUBLE,
     KINDS,
     LAYOUTS,
@@ -26,6 +25,7 @@ from distributed_ranks import (
     decode,
     mixture_tokens,
     sequences,
+    sizes,
     weights,
 )
 from training_tasks import trainer
@@ -150,7 +150,7 @@ def test_experts_shared_by_two_processes_answer_and_learn_as_those_of_one(
 @pytest.mark.parametrize("index", range(len(LAYOUTS)), ids=[str(layout) for layout in LAYOUTS])
 def test_a_decoder_spread_over_two_processes_takes_the_steps_of_one(found: list[dict[str, Any]], index: int) -> None:
     torch.manual_seed(7)
-    model = Transformer(**DECODER)
+    model = Transformer(**sizes(Layout(**LAYOUTS[index])))
     losses = decode(model, sequences(), torch.optim.Adam(model.parameters(), lr=1e-2))
     # float32, five steps of Adam, which divides by small moments: 1e-4 of a loss of 4.
     assert found[0]["decoders"][index]["losses"] == pytest.approx(losses, rel=1e-4)
@@ -160,9 +160,11 @@ def test_a_decoder_spread_over_two_processes_takes_the_steps_of_one(found: list[
 @pytest.mark.parametrize("kind", ["weights", "gradients", "optimizer"])
 def test_the_ledger_foretells_the_bytes_of_real_shards(found: list[dict[str, Any]], kind: str, index: int) -> None:
     layout = Layout(**LAYOUTS[index])
-    foretold = ledger(profile(Transformer, DECODER, LENGTH), layout, 8 * LENGTH)
+    foretold = ledger(profile(Transformer, sizes(layout), LENGTH), layout, 8 * LENGTH)
     measured = max(rank["decoders"][index][kind] for rank in found)
-    assert measured == pytest.approx(getattr(foretold, kind), rel=0.02)
+    # A sharded optimizer deals out whole parameters, of which this model has few; divided matrices leave norms whole.
+    uneven = layout.shard == "optimizer" or layout.tensor > 1
+    assert measured == pytest.approx(getattr(foretold, kind), rel=0.1 if uneven else 0.02)
 
 
 def test_gradients_that_travel_in_bfloat16_move_the_weights_nearly_alike(found: list[dict[str, Any]]) -> None:
