@@ -32,10 +32,12 @@ class Acceleration(Tree):
     """such as "trainer.optimizer.name\""""
     part: Part
     on: Mapping[int, Any]
-    """its value from each level on: {1: "fused"}; a function takes the case"""
+    """its value from each level on: {1: "fused"}; a function takes the case. By hand: the level whose promise it has"""
     what: str
     off: Any = None
     """its value below, where that is not the key's default"""
+    by_hand: str = ""
+    """why no level turns it on, though a case may: what `mindsci bench boost --ablate` found"""
     illegal: Callable[[Any], str | None] = _always
     """why a case cannot have it, None where it can"""
 
@@ -83,6 +85,8 @@ def _decision(case: TrainingCase, one: Acceleration) -> Decision:
     why_not = one.illegal(case)
     if why_not is not None:
         return Decision(acceleration=one, on=False, value=None, reason=why_not)
+    if one.by_hand:
+        return Decision(acceleration=one, on=False, value=one.off, reason=f"by hand: {one.by_hand}")
     if not values:
         return Decision(acceleration=one, on=False, value=one.off, reason=f"from O{one.level} on")
     value = values[-1](case) if callable(values[-1]) else values[-1]
@@ -192,6 +196,7 @@ ACCELERATIONS = (
     ),
     Acceleration(
         key="trainer.ema_decay", part="strategy", on={2: _decay}, illegal=_too_short,
+        by_hand="no gain beside a schedule that ends near zero",
         what="averaged weights are as good as those of a longer schedule",
     ),
     Acceleration(
@@ -199,14 +204,16 @@ ACCELERATIONS = (
         what="orthogonalised steps need fewer of them",
     ),
     Acceleration(
-        key="trainer.optimizer.centralise", part="optimizer", on={2: True}, what="gradients without their mean",
+        key="trainer.optimizer.centralise", part="optimizer", on={2: True}, by_hand="no gain on SchNet",
+        what="gradients without their mean",
     ),
     Acceleration(
         key="trainer.resolution_warmup", part="strategy", on={2: {}}, illegal=_offers("coarsened", "coarser items"),
         what="coarser items early on",
     ),
     Acceleration(
-        key="trainer.batch_warmup", part="strategy", on={3: {}}, what="smaller batches early on",
+        key="trainer.batch_warmup", part="strategy", on={3: {}}, by_hand="what a step saves, it also learns less",
+        what="smaller batches early on",
     ),
     Acceleration(
         key="trainer.selective", part="strategy", on={3: {}}, illegal=_offers("item_losses", "losses of single items"),
