@@ -9,7 +9,6 @@ would spin and, on a machine that does other work too, keep the one that they wa
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +19,13 @@ from elec.fdtd import cpu_history
 from elec.fdtd import cpu_sweep as kernels
 from elec.fdtd.arrays import Pairs, Turn, around, best_turn, coefficients, edge_pairs, layers
 from elec.fdtd.cpu_images import Images, parted, parted_signals
+from elec.fdtd.cpu_slabs import Neighbours, run_slab
 from elec.fdtd.cpu_vectors import lanes
 from elec.fdtd.history import MODES, History, Products, no_samples
 from elec.fdtd.places import Boxes, Edges, box_rows, pole_terms, probe_edges, source_edges, source_signals
 from elec.fdtd.row_ends import row_ends
 from elec.fdtd.rows import Pool, padded_copy
+from elec.fdtd.threads import in_threads
 from elec.fields import Fields
 from mindsci import tree
 
@@ -74,8 +75,18 @@ class NumbaEngine:
         self.pairs = edge_pairs(step, dt, self.dtype, self.turn)
         self.pool = Pool()
 
-    def advance(self, fields: Fields, first: int, n_steps: int, history: History | None = None) -> Fields:
-        """Returns the fields after n_steps from step `first`; a history in this engine's turn is filled on the way."""
+    def advance(
+        self,
+        fields: Fields,
+        first: int,
+        n_steps: int,
+        history: History | None = None,
+        neighbours: Neighbours | None = None,
+    ) -> Fields:
+        """Returns the fields after n_steps from step `first`; a history in this engine's turn is filled on the way.
+
+        neighbours: of a slab, in an engine that is not turned.
+        """
         parts = [fields]
         if self.complex:
             parts = [tree.map(part, fields) for part in (torch.real, torch.imag)]
@@ -97,12 +108,18 @@ class NumbaEngine:
         ]
         planes = self.nodes[0] - 1
         borders = [planes * chunk // chunks for chunk in range(chunks + 1)]
+        if neighbours is not None:
+            neighbours.begin(copies)
         if self.pairs is not None or self.factors:
             images = Images([state for _, state in copies], self.nodes, self.factors)
-            _run_by_laws(n_steps, borders, runs, images, self.pairs)
+            _run_by_laws(n_steps, borders, runs, images, self.pairs, neighbours)
+        elif neighbours is not None:
+            run_slab(n_steps, planes, chunks, runs[0], neighbours)
         else:
             _run_threads(n_steps, depth, borders, runs[0])
         found = [self._finished(new, state, first, n_steps) for new, state in copies]
+        if neighbours is not None:
+            neighbours.end(copies)
         if history is not None:
             history.signals = torch.from_numpy(copies[0][1].samples)
         return tree.map(torch.complex, *found) if self.complex else found[0]
@@ -146,8 +163,7 @@ class NumbaEngine:
     def schedule(self) -> tuple[int, int]:
         """Returns (steps of one sweep, chunks of planes)."""
         planes = self.nodes[0] - 1
-        plane_bytes = 6 * self.nodes[1] * self.nodes[2] * self.dtype.itemsize
-        depth = int(np.clip(CACHE_BYTES // plane_bytes - 1, 1, DEPTH))
+        depth = sweep_depth(self.nodes[1], self.nodes[2], self.dtype.itemsize)
         cells = int(np.prod(self.nodes))
         chunks = max(1, min(torch.get_num_threads(), cells // CELLS_PER_THREAD, planes // 2))
         return (depth if chunks == 1 else max(1, min(depth, planes // chunks // 2))), chunks
@@ -219,6 +235,11 @@ class NumbaEngine:
         return new, state
 
 
+def sweep_depth(nodes_y: int, nodes_z: int, itemsize: int) -> int:
+    """Returns the steps that a sweep over planes of so many nodes carries at most."""
+    return int(np.clip(CACHE_BYTES // (6 * nodes_y * nodes_z * itemsize) - 1, 1, DEPTH))
+
+
 def _filters(filters: Filters | None, dtype: np.dtype) -> cpu_history.Stretched:
     """The kernel's view of the filters of one field."""
     if filters is None:
@@ -244,11 +265,16 @@ def _run_threads(n_steps: int, depth: int, borders: list[int], rests: list[tuple
                 kernels.sweep((low, low), (-1, 1), (0, 1), first, now, *rests[chunk])
             wait()
 
-    _in_threads(work, chunks)
+    in_threads(work, chunks)
 
 
 def _run_by_laws(
-    n_steps: int, borders: list[int], runs: list[list[tuple[Any, ...]]], images: Images, pairs: Pairs | None
+    n_steps: int,
+    borders: list[int],
+    runs: list[list[tuple[Any, ...]]],
+    images: Images,
+    pairs: Pairs | None,
+    neighbours: Neighbours | None,
 ) -> None:
     """Advances runs by n_steps with one law on all planes, then the other.
 
@@ -269,9 +295,11 @@ def _run_by_laws(
             wait()
             if chunk == 0:
                 images.close_electric()
+                if neighbours is not None:
+                    neighbours.after(step + 1, n_steps)
             wait()
 
-    _in_threads(work, len(borders) - 1)
+    in_threads(work, len(borders) - 1)
     images.clear()
 
 
@@ -297,27 +325,3 @@ def _electric_law(
         kernels.couple_pairs(state, pairs)
     wait()
     kernels.electric_known(planes, step, state, around, points)
-
-
-def _in_threads(work: Callable[[int, Callable[[], Any]], None], chunks: int) -> None:
-    """Calls work(chunk, wait) in one thread for each chunk; `wait` returns once all have called it."""
-    barrier = threading.Barrier(chunks)
-    errors: list[BaseException] = []
-
-    def run(chunk: int) -> None:
-        try:
-            work(chunk, barrier.wait)
-        except threading.BrokenBarrierError:
-            pass  # another thread failed, and has said why
-        except BaseException as error:
-            errors.append(error)
-            barrier.abort()
-
-    threads = [threading.Thread(target=run, args=(chunk,)) for chunk in range(1, chunks)]
-    for thread in threads:
-        thread.start()
-    run(0)
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]

@@ -29,12 +29,19 @@ class Probes(Tree):
         self, electric: Inexact[Tensor, "3 x y z"], magnetic: Inexact[Tensor, "3 x y z"]
     ) -> Inexact[Tensor, "probes"]:
         """Returns the present value of each signal."""
+        values = self.at_places(electric, magnetic)
+        return self.weights.to(values) @ values
+
+    def at_places(
+        self, electric: Inexact[Tensor, "3 x y z"], magnetic: Inexact[Tensor, "3 x y z"]
+    ) -> Inexact[Tensor, "places"]:
+        """Returns the present field at each place."""
         component, i, j, k = self.edges.unbind(1)
         place = (component % 3, i, j, k)
         values = electric[place]
         if self.magnetic:
             values = torch.where(component < 3, values, magnetic[place])
-        return self.weights.to(values) @ values
+        return values
 
     @functools.cached_property
     def magnetic(self) -> bool:
