@@ -231,11 +231,20 @@ def check_band(name: str, frequency: float, start: float, stop: float) -> list[F
 
 
 def check_memory(
-    grid: Grid, other_bytes: int = 0, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    grid: Grid,
+    other_bytes: int = 0,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    processes: int = 1,
 ) -> list[Finding]:
-    """Returns an error where the run would not fit into the memory that is free on its device."""
+    """Returns an error where the run would not fit into the memory that is free on its device.
+
+    processes: among which it is shared, of this machine or of others.
+    """
     # BYTES_PER_CELL are those of single precision.
     needed = grid.n_cells * BYTES_PER_CELL * dtype.itemsize // 4 + other_bytes
+    needed //= processes
     fix = "fewer cells per wavelength, a smaller margin, symmetry planes, or fewer frequencies of the fields"
     told = lack_of_room(needed, device, what="the run needs", fix=fix)
     return [error(told)] if told is not None else []

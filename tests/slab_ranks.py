@@ -6,7 +6,6 @@ Started by torchrun with the folder to write in: see distributed/test_slabs.py.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,16 +13,14 @@ from typing import Any
 
 import torch
 from fdtd_problems import everything, slanted
-from torch import Tensor
 
 from elec.fdtd import Walls, YeeStep
 from elec.fdtd.slabs import slab_step
 from elec.fields import Fields
 from elec.grid import Grid
 from mindsci import tree
-from mindsci.distributed.halo import exchanged, slabs
 from mindsci.solvers import rollout
-from mindsci.train import Group, process_group
+from mindsci.train import process_group
 
 MIRROR = Walls(x=("pmc", "pec"), y=("pec", "pec"))
 BLOCH = Walls(y=("periodic", "periodic"), phase=(0.0, 0.7, 0.0))
@@ -67,7 +64,9 @@ def differences(name: str, **kind: Any) -> dict[str, float]:
 
 
 def main() -> None:
-    import faulthandler; faulthandler.dump_traceback_later(60, exit=True)
+    import faulthandler
+
+    faulthandler.dump_traceback_later(60, exit=True)
     top = Path(sys.argv[1])
     with process_group() as group:
         found = {}

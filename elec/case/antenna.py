@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
@@ -15,6 +16,7 @@ from elec.case.ports import PortTable
 from elec.case.progress import SAVE_EVERY, Clock
 from elec.case.setting import as_lines
 from elec.case.tables import ExcitationTable, FrequencyTable
+from elec.case.team import Team, team_of
 from mindsci import tree
 from mindsci.errors import InputError, UnknownNameError
 
@@ -92,20 +94,43 @@ class AntennaCase(FieldCase):
         """Computes the fields and writes what is known of them into the run's folder."""
         from elec.outputs import write_geometry, write_results
 
-        model = prepare(self, run.device)
-        for line in model.notes:
-            run.log(line)
-        write_geometry(run, model.scene, model.mesh, model.media)
-        write_results(run, self, model, _Runner(self, model, run).all())
+        with team_of(run) as team:
+            model = prepare(self, run.device)
+            for line in model.notes:
+                run.log(line)
+            if team.writes:
+                write_geometry(run, model.scene, model.mesh, model.media)
+            runner = _Runner(self, model, run, team)
+            del model  # a process of several keeps its slab alone
+            columns = runner.all()
+            if team.writes:
+                write_results(run, self, runner.model, columns)
 
 
 class _Runner:
     """The runs of a case in its folder: progress, restarts, and an orderly stop; each restart holds what earlier runs
     gave."""
 
-    def __init__(self, case: AntennaCase, model: Model, run: Run) -> None:
-        self.case, self.model, self.run = case, model, run
+    def __init__(self, case: AntennaCase, model: Model, run: Run, team: Team) -> None:
+        self.case, self.model, self.run, self.team = case, model, run, team
         self.columns: list[Column] = []
+        self.steps = self._steps()
+        if not team.writes:
+            self.model = model.in_media(self.steps[case.driven[0]].local.ampere.media)
+
+    def _steps(self) -> dict[int, Any]:
+        """This process's part of the step of each run, where several run the case; else each is made for its run."""
+        model, team, order = self.model, self.team, self.case.driven
+        if team.world == 1:
+            return {}
+        first = team.step(model.step(order[0]))
+        for line in team.notes(first):
+            self.run.log(line)
+        others = {
+            driven: team.driven_by(first, model.ports[driven].sources, functools.partial(model.step, driven))
+            for driven in order[1:]
+        }
+        return {order[0]: first} | others
 
     def all(self) -> list[Column]:
         """Returns the columns of all runs, those of a restart as they were."""
@@ -122,26 +147,28 @@ class _Runner:
     def one(self, driven: int, again: tuple[dict[str, Tensor], int] | None) -> Column:
         """Returns the column of the run in which one port is driven, continued from a restart where there is one."""
         model, run, limits = self.model, self.run, self.case.time
-        step = model.step(driven)
+        step, team = self.steps.get(driven) or model.step(driven), self.team
         if len(model.ports) > 1:
             run.log(f"port {driven + 1} of {len(model.ports)} ('{self.case.port_names[driven]}') driven")
         fields, done = step.start(limits.n_steps), 0
         if again is not None:
             own = {name.removeprefix("fields."): part for name, part in again[0].items() if name.startswith("fields.")}
-            fields, done = tree.with_named_leaves(fields, own), again[1]
+            fields, done = team.taken_up(step, fields, own), again[1]
             run.log(f"continuing at step {done}")
         saved, clock = time.monotonic(), Clock(model.grid.n_cells)
         with run.progress(limits.n_steps, "FDTD", done=done) as progress:
-            for now, count in model.march(driven, fields, limits, done):
+            for now, count in model.march(step, fields, limits, done):
                 rate = clock.rate(count - done)
                 progress.advance(count - done, **{"Mcells/s": rate or 0.0, "port dB": model.level(now.records, count)})
                 fields, done = now, count
-                if run.stop_requested or time.monotonic() - saved > SAVE_EVERY:
-                    self.save(fields, driven, done)
+                stop, due = team.any(run.stop_requested, time.monotonic() - saved > SAVE_EVERY)
+                if stop or due:
+                    self.save(team.whole(step, fields), driven, done)
                     saved = time.monotonic()
-                if run.stop_requested:
+                if stop:
                     run.stop()
-        self.save(fields, driven, done)
+        self.save(team.whole(step, fields), driven, done)
+        fields = tree.replace(fields, spectra=team.sums(step, fields.spectra))
         column, foretold = column_of(self.case, model, driven, fields, done)
         if foretold is not None:
             run.log(
@@ -151,8 +178,10 @@ class _Runner:
             )
         return tree.replace(column, rate=clock.rate(0))
 
-    def save(self, fields: Fields, driven: int, done: int) -> None:
-        """Writes the fields and what the runs before this one gave."""
+    def save(self, fields: Fields | None, driven: int, done: int) -> None:
+        """Writes the fields and what the runs before this one gave, where this process writes."""
+        if fields is None:
+            return
         tensors = {f"fields.{name}": part for name, part in tree.named_leaves(fields)}
         for index, column in enumerate(self.columns):
             tensors |= {f"columns.{index}.records": column.records, f"columns.{index}.spectra": column.spectra}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from elec.case.mesh import AnyGridTable
 from elec.case.ports import ElementTable
@@ -15,6 +15,7 @@ from mindsci.config import Case
 class FieldCase(Case):
     """A case that the FDTD engine runs, whatever drives it."""
 
+    several_processes: ClassVar[bool] = True
     geometry: GeometryTable = GeometryTable()
     materials: dict[str, MaterialTable] = {}
     grid: AnyGridTable

@@ -14,6 +14,7 @@ from elec.case.setting import as_lines
 from elec.case.signals import SignalTable
 from elec.case.source_model import SourceModel, Sums, Watch, assemble_sources, prepare_sources
 from elec.case.sources import SourceTable
+from elec.case.team import AnyStep, Team, team_of
 from mindsci import tree
 from mindsci.errors import InputError
 
@@ -84,11 +85,20 @@ class FieldsCase(FieldCase):
         from elec.outputs import write_geometry
         from elec.source_outputs import write_source_results
 
-        model = prepare_sources(self, run.device)
-        for line in model.notes:
-            run.log(line)
-        write_geometry(run, model.setting.scene, model.setting.mesh, model.media)
-        write_source_results(run, self, model, _march(self, model, run))
+        with team_of(run) as team:
+            model = prepare_sources(self, run.device)
+            for line in model.notes:
+                run.log(line)
+            if team.writes:
+                write_geometry(run, model.setting.scene, model.setting.mesh, model.media)
+            step = team.step(model.step())
+            for line in team.notes(step):
+                run.log(line)
+            if not team.writes:  # it keeps its slab alone
+                model = tree.replace(model, media=step.local.ampere.media)
+            sums = _march(self, model, run, step, team)
+            if team.writes:
+                write_source_results(run, self, model, sums)
 
 
 def solve_sources(case: FieldsCase, device: torch.device | str = "cpu") -> tuple[SourceModel, Sums]:
@@ -101,14 +111,14 @@ def solve_sources(case: FieldsCase, device: torch.device | str = "cpu") -> tuple
     return model, watch.sums(fields, done)
 
 
-def _march(case: FieldsCase, model: SourceModel, run: Run) -> Sums:
+def _march(case: FieldsCase, model: SourceModel, run: Run, step: AnyStep, team: Team) -> Sums:
     """Returns what the run gives, with progress, restarts, and an orderly stop."""
-    step, watch, limit = model.step(), Watch(case, model), case.time.n_steps
+    watch, limit = Watch(case, model, step, team), case.time.n_steps
     fields, done, over = step.start(), 0, False
     if (stored := run.load_restart()) is not None:
         tensors, meta = stored
         own = {name.removeprefix("fields."): part for name, part in tensors.items() if name.startswith("fields.")}
-        fields, done, over = tree.with_named_leaves(fields, own), meta["step"], meta["over"]
+        fields, done, over = team.taken_up(step, fields, own), meta["step"], meta["over"]
         watch.take_up(tensors, meta)
         run.log(f"continuing at step {done}")
     saved, clock = time.monotonic(), Clock(model.grid.n_cells)
@@ -117,17 +127,21 @@ def _march(case: FieldsCase, model: SourceModel, run: Run) -> Sums:
             rate = clock.rate(count - done)
             progress.advance(count - done, **{"Mcells/s": rate or 0.0, "left dB": watch.level})
             fields, done = now, count
-            if run.stop_requested or time.monotonic() - saved > SAVE_EVERY:
-                _save(run, watch, fields, done)
+            stop, due = team.any(run.stop_requested, time.monotonic() - saved > SAVE_EVERY)
+            if stop or due:
+                _save(run, watch, team.whole(step, fields), done)
                 saved = time.monotonic()
-            if run.stop_requested:
+            if stop:
                 run.stop()
-    _save(run, watch, fields, done, over=True)
-    return tree.replace(watch.sums(fields, done), rate=clock.rate(0))
+    _save(run, watch, team.whole(step, fields), done, over=True)
+    sums = watch.sums(fields, done)
+    return tree.replace(sums, spectra=team.sums(step, sums.spectra), rate=clock.rate(0))
 
 
-def _save(run: Run, watch: Watch, fields: Fields, done: int, *, over: bool = False) -> None:
-    """Writes the fields and what was seen of them."""
+def _save(run: Run, watch: Watch, fields: Fields | None, done: int, *, over: bool = False) -> None:
+    """Writes the fields and what was seen of them, where this process writes."""
     tensors, meta = watch.state()
+    if fields is None:
+        return
     tensors |= {f"fields.{name}": part for name, part in tree.named_leaves(fields)}
     run.save_restart(tensors, meta | {"step": done, "over": over})

@@ -59,8 +59,9 @@ def solve(case: AntennaCase, device: torch.device | str = "cpu") -> Solution:
     model = prepare(case, device)
     columns = []
     for driven in case.driven:
-        fields, done = model.step(driven).start(case.time.n_steps), 0
-        for now, count in model.march(driven, fields, case.time):
+        step = model.step(driven)
+        fields, done = step.start(case.time.n_steps), 0
+        for now, count in model.march(step, fields, case.time):
             fields, done = now, count
         columns.append(column_of(case, model, driven, fields, done)[0])
     return Solution(model=model, columns=tuple(columns), scattering=scattering(case, model, columns))

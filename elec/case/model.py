@@ -80,11 +80,13 @@ class Model(Tree):
         """Returns how far what the ports record of late lies below its peak [dB], at the loudest kind of port."""
         return level(self.ports, records, done, self.dt)
 
-    def march(self, driven: int, fields: Fields, limits: TimeTable, done: int = 0) -> Iterator[tuple[Fields, int]]:
+    def march(self, step: Any, fields: Fields, limits: TimeTable, done: int = 0) -> Iterator[tuple[Fields, int]]:
         """Yields the fields and the steps done, piece by piece, until the ports are quiet or the steps are used up."""
-        return march(
-            self.step(driven), self.ports, fields, dt=self.dt, n_steps=limits.n_steps, decay=limits.decay, done=done
-        )
+        return march(step, self.ports, fields, dt=self.dt, n_steps=limits.n_steps, decay=limits.decay, done=done)
+
+    def in_media(self, media: Media) -> Model:
+        """Returns the model with other media, such as those that one process of several keeps."""
+        return tree.replace(self, media=media, ports=tuple(tree.replace(port, media=media) for port in self.ports))
 
 
 def prepare(case: AntennaCase, device: torch.device | str = "cpu") -> Model:

@@ -29,6 +29,7 @@ from elec.preflight import (
     error,
 )
 from mindsci.errors import InputError
+from mindsci.runs import process_count
 from mindsci.tree import Tree
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def check_room(case: FieldCase, setting: Setting, device: torch.device | str) ->
         8 * monitors.n_points * monitors.n_frequencies,
         dtype=getattr(torch, case.precision),
         device=device,
+        processes=process_count(),
     )
 
 

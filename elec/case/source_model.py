@@ -14,6 +14,7 @@ from elec.case.ports import all_stations
 from elec.case.setting import Drive, Setting, as_lines, check_room, media_of, set_out, time_note, tried
 from elec.case.signals import signal_spectrum
 from elec.case.sources import PlacedSource, Surroundings, open_sides
+from elec.case.team import AnyStep, Team
 from elec.fdtd.absorber import absorbing_layers
 from elec.fdtd.media import Media, in_precision
 from elec.fdtd.step import YeeStep, engine_note, yee_step
@@ -21,7 +22,6 @@ from elec.fields import Fields
 from elec.grid import Grid
 from elec.materials import find_material
 from elec.numbers import along, plain_real
-from elec.observables import field_energy
 from elec.observables.decay import pieces
 from elec.preflight import Finding, error, warning
 from mindsci import tree
@@ -100,19 +100,22 @@ class Watch:
     last periods are, to that, those of the periods before.
     """
 
-    def __init__(self, case: FieldsCase, model: SourceModel) -> None:
+    def __init__(
+        self, case: FieldsCase, model: SourceModel, step: AnyStep | None = None, team: Team | None = None
+    ) -> None:
+        """step, team: where several processes run the case, the part of the step that this one takes."""
         self.model, self.decay = model, case.time.decay
+        self.step, self.team = step, team if team is not None else Team()
         self.settled = case.excitation.signal().duration
         # Poles hold energy too, but not all kinds of them say how much: the fields alone tell when it is over.
-        bare = tree.replace(model.media, poles=None, magnetic_poles=None)
-        self.energy = field_energy(model.grid, bare, walls=model.setting.walls)
+        self.energy = self.team.energy(step, model.grid, model.media, model.setting.walls)
         self.highest, self.level, self.span = 0.0, math.inf, (0, 0)
         self.before: Tensor | None = None
         """sums at the start of the last periods"""
         self.window: Tensor | None = None
         """sums over the last periods"""
 
-    def march(self, step: YeeStep, fields: Fields, n_steps: int, done: int) -> Iterator[tuple[Fields, int]]:
+    def march(self, step: AnyStep, fields: Fields, n_steps: int, done: int) -> Iterator[tuple[Fields, int]]:
         """Yields the fields and the steps done, piece by piece, until the run is over or the steps are used up."""
         if self.before is None:
             self.before = torch.zeros_like(fields.spectra)
@@ -123,7 +126,11 @@ class Watch:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Returns what was seen, for a restart."""
         sums = {"before": self.before, "window": self.window}
-        tensors = {f"watch.{name}": part for name, part in sums.items() if part is not None}
+        tensors = {
+            f"watch.{name}": self.team.sums(self.step, part)  # type: ignore[arg-type]
+            for name, part in sums.items()
+            if part is not None
+        }
         return tensors, {"highest": self.highest, "level": self.level, "span": self.span}
 
     def take_up(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
@@ -131,7 +138,8 @@ class Watch:
         device = self.model.media.permittivity.device
         for name in ("before", "window"):
             part = tensors.get(f"watch.{name}")
-            setattr(self, name, part.to(device) if part is not None else None)
+            own = None if part is None else self.team.own_sums(self.step, part.to(device))  # type: ignore[arg-type]
+            setattr(self, name, own)
         self.highest, self.level, self.span = meta["highest"], meta["level"], tuple(meta["span"])
 
     def quiet(self, fields: Fields, first: int, last: int) -> bool:
@@ -151,11 +159,11 @@ class Watch:
 
     def _steadiness(self, fields: Fields, first: int, last: int) -> float:
         window = fields.spectra - self.before
-        if not bool(window.isfinite().all()):
+        if self.team.any(not bool(window.isfinite().all()))[0]:
             raise InputError(f"the fields grew without bound after step {first}; use a smaller time.courant")
         level = math.inf
         if self.window is not None:
-            change, size = float((window - self.window).norm()), float(window.norm())
+            change, size = self.team.norm(window - self.window), self.team.norm(window)
             level = 20.0 * math.log10(max(change, 1e-20 * size) / size) if size > 0 else math.inf
         self.span, self.window, self.before = (first, last), window, fields.spectra.clone()
         return level

@@ -149,16 +149,15 @@ class SlabStep(Tree):
             name: gathered(layout.owned(named[name], self.slab), layout, self.everyone, self.slab.rank)
             for name, layout in self.layouts.items()
         }
-        spectra = self.gathered_sums(fields)
+        spectra = self.gathered_sums(fields.spectra)
         if spectra is None:
             return None
         found = whole | {"records": fields.records, "spectra": spectra}
         return tree.with_leaves(fields, [found[name] for name, _ in tree.named_leaves(fields)])
 
-    def gathered_sums(self, fields: Fields) -> Tensor | None:
-        """Returns the Fourier sums of all boxes on the first process, None on the others."""
-        n_frequencies = self.monitors.n_frequencies
-        own = fields.spectra if fields.spectra.shape[1] else fields.spectra.new_zeros(2, n_frequencies, 0)
+    def gathered_sums(self, spectra: Tensor) -> Tensor | None:
+        """Returns the Fourier sums of all boxes on the first process, None on the others, from those of this one."""
+        own = spectra if spectra.shape[1] else spectra.new_zeros(2, self.monitors.n_frequencies, 0)
         return gathered(own, sum_layout(self.monitors), self.everyone, self.slab.rank)
 
     def taken_up(self, whole: dict[str, Tensor]) -> Fields:
@@ -219,10 +218,11 @@ def _check(step: YeeStep) -> None:
             "slabs lie one after the other along x, and x is periodic: the last would need the first; turn the model "
             "so that y or z is, or run it in one process"
         )
-    if step.engine not in ("reference", "numba"):
+    device = step.ampere.media.permittivity.device
+    if step.engine not in ("reference", "numba") or device.type != "cpu":
         raise InputError(
-            f"several processes run the engines reference and numba on CPUs, not {step.engine}; use --device cpu, or "
-            "run in one process"
+            f"several processes run the engines reference and numba on CPUs, not {step.engine} on {device}; use "
+            "--device cpu, or run in one process"
         )
     if tree.parameters(step):
         raise InputError("a run over several processes gives no gradients; detach the step, or run in one process")

@@ -14,6 +14,7 @@ from elec.fdtd.media import BOX, Media
 from elec.fdtd.walls import Walls
 from elec.fields import Fields
 from elec.grid import Grid
+from mindsci.distributed.halo import Slab
 from mindsci.errors import InputError
 from mindsci.runs import chunks
 from mindsci.solvers import rollout
@@ -25,13 +26,23 @@ Measure = Callable[[Fields, int, int], float]
 """(fields, first, last) -> what is left after these steps, as a power or an energy"""
 
 
-def field_energy(grid: Grid, media: Media, *, walls: Walls = BOX) -> Measure:
+def field_energy(grid: Grid, media: Media, *, walls: Walls = BOX, slab: Slab | None = None) -> Measure:
     """Returns the measure of the energy in the fields and the media's poles [J], up to the half step between E and H.
+
+    slab: the planes across x that media and fields are of; only what it owns counts.
 
     Raises InputError for poles of which it is not known what they hold (`elec.fdtd.energy.held_energy`).
     """
     widths = walls.widths(grid, images=False)
-    edges, faces = (widths.volumes(magnetic=magnetic).to(media.permittivity) for magnetic in (False, True))
+    low, high = (0, None) if slab is None else (slab.first, slab.end)
+    edges, faces = (
+        widths.volumes(magnetic=magnetic, low=(low, 0, 0), high=(high, None, None)).to(media.permittivity)
+        for magnetic in (False, True)
+    )
+    if slab is not None:
+        for volumes in (edges, faces):
+            volumes[:, : slab.low - slab.first] = 0.0
+            volumes[:, slab.high - slab.first :] = 0.0
 
     def measure(fields: Fields, first: int, last: int) -> float:
         electric = media.permittivity * fields.electric.abs() ** 2 * edges
