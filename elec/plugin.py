@@ -27,6 +27,7 @@ plugin = Plugin(
         "reflection_curves": "elec.surrogates.curves:read",
     },
     trainings={"surrogate": "elec.surrogates.trainings:surrogate"},
+    scalings={"slabs": "elec.scaling:slabs"},
     validations={
         "cavity": "elec.validation.cavities:cavity",
         "elec": "elec.validation.suite:elec",

@@ -16,7 +16,7 @@ from typing import Any
 from mindsci.errors import InputError, UnknownNameError
 
 GROUP = "mindsci.plugins"
-KINDS = ("tasks", "models", "readers", "benchmarks", "validations", "trainings")
+KINDS = ("tasks", "models", "readers", "benchmarks", "validations", "trainings", "scalings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,7 @@ class Plugin:
     readers: of a dataset card, `(paths, card, **options) -> data`.
     benchmarks, validations: functions that return a mindsci.report.Report.
     trainings: functions that return the tables of a training of a minute or so, for benchmarks of the trainer.
+    scalings: functions that return a mindsci.distributed.scaling.Part, for `mindsci bench scaling`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Plugin:
     benchmarks: Mapping[str, str] = field(default_factory=dict)
     validations: Mapping[str, str] = field(default_factory=dict)
     trainings: Mapping[str, str] = field(default_factory=dict)
+    scalings: Mapping[str, str] = field(default_factory=dict)
 
 
 @functools.cache

@@ -104,8 +104,8 @@ def _text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def machine() -> dict[str, Any]:
-    """Returns what a figure depends on: processor, threads, versions."""
+def machine(*, cuda: bool = True) -> dict[str, Any]:
+    """Returns what a figure depends on: processor, threads, versions; cuda: whether to ask for a GPU's name."""
     import numpy
     import torch
 
@@ -116,7 +116,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cuda": torch.cuda.get_device_name() if cuda and torch.cuda.is_available() else None,
     }
 
 

@@ -229,7 +229,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         "seed": run.case.seed,
         "resumed": run.resuming,
         "device": str(run.device),
-        "machine": machine(),
+        "machine": machine(cuda=run.device.type == "cuda"),
     }
 
 

@@ -38,4 +38,5 @@ plugin = Plugin(
         "potentials": "sponge.bench_potentials:potentials",
     },
     trainings={"schnet": "sponge.trainings:schnet"},
+    scalings={"schnet": "sponge.scaling:schnet"},
 )

@@ -14,13 +14,14 @@ from elec.case.setting import as_lines
 from elec.case.signals import SignalTable
 from elec.case.source_model import SourceModel, Sums, Watch, assemble_sources, prepare_sources
 from elec.case.sources import SourceTable
-from elec.case.team import AnyStep, Team, team_of
+from elec.case.team import Team, team_of
 from mindsci import tree
 from mindsci.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
+    from elec.case.team import AnyStep
     from elec.fields import Fields
     from mindsci.runs import Run
 

@@ -14,7 +14,7 @@ from elec.case.ports import all_stations
 from elec.case.setting import Drive, Setting, as_lines, check_room, media_of, set_out, time_note, tried
 from elec.case.signals import signal_spectrum
 from elec.case.sources import PlacedSource, Surroundings, open_sides
-from elec.case.team import AnyStep, Team
+from elec.case.team import Team
 from elec.fdtd.absorber import absorbing_layers
 from elec.fdtd.media import Media, in_precision
 from elec.fdtd.step import YeeStep, engine_note, yee_step
@@ -30,6 +30,7 @@ from mindsci.tree import Tree
 
 if TYPE_CHECKING:
     from elec.case.fields import FieldsCase
+    from elec.case.team import AnyStep
 
 EVERY = 200
 """Least steps between two looks at the fields."""

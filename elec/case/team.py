@@ -11,22 +11,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from elec.fdtd.slabs import SlabStep, slab_step
-from elec.fdtd.step import YeeStep
 from elec.fields import Fields
 from elec.observables.decay import Measure, field_energy
 from mindsci import tree
-from mindsci.distributed.halo import summed
 from mindsci.tree import Tree
 
 if TYPE_CHECKING:
     from elec.fdtd.media import Media
+    from elec.fdtd.slabs import SlabStep
     from elec.fdtd.sources import Source
+    from elec.fdtd.step import YeeStep
     from elec.fdtd.walls import Walls
     from elec.grid import Grid
     from mindsci.runs import Run
 
-AnyStep = YeeStep | SlabStep
+    AnyStep = YeeStep | SlabStep
 
 
 class Team(Tree):
@@ -38,42 +37,52 @@ class Team(Tree):
 
     def step(self, whole: YeeStep) -> AnyStep:
         """Returns the part of a step that this process takes."""
-        return whole if self.world == 1 else slab_step(whole)
+        if self.world == 1:
+            return whole
+        from elec.fdtd.slabs import slab_step
+
+        return slab_step(whole)
 
     def driven_by(self, step: AnyStep, sources: Sequence[Source], whole: Any) -> AnyStep:
         """Returns the part of another step in the same media; `whole()` makes it anew where that is needed."""
-        if isinstance(step, SlabStep) and not any(source.kind == "field" for source in sources):
+        if self.world > 1 and not any(source.kind == "field" for source in sources):
             return step.driven_by(sources)
         return self.step(whole())
 
     def taken_up(self, step: AnyStep, fields: Fields, named: dict[str, Tensor]) -> Fields:
         """Returns the fields of a restart; `fields` are those at rest."""
-        return step.taken_up(named) if isinstance(step, SlabStep) else tree.with_named_leaves(fields, named)
+        return step.taken_up(named) if self.world > 1 else tree.with_named_leaves(fields, named)
 
     def whole(self, step: AnyStep, fields: Fields) -> Fields | None:
         """Returns the fields of the whole grid where this process writes, else None."""
-        return step.gathered(fields) if isinstance(step, SlabStep) else fields
+        return step.gathered(fields) if self.world > 1 else fields
 
     def sums(self, step: AnyStep, spectra: Tensor) -> Tensor:
         """Returns the Fourier sums of the whole grid where this process writes, else its own."""
-        if not isinstance(step, SlabStep):
+        if self.world == 1:
             return spectra
         whole = step.gathered_sums(spectra)
         return spectra if whole is None else whole
 
     def own_sums(self, step: AnyStep, spectra: Tensor) -> Tensor:
         """Returns this process's part of the Fourier sums of the whole grid."""
-        return step.owned_sums(spectra) if isinstance(step, SlabStep) else spectra
+        return step.owned_sums(spectra) if self.world > 1 else spectra
 
     def any(self, *wishes: bool) -> list[bool]:
         """Returns of each wish whether any process has it: all leave a loop together."""
         if self.world == 1:
             return list(wishes)
-        return [count > 0 for count in summed(torch.tensor(wishes, dtype=torch.float64)).tolist()]
+        return [count > 0 for count in self._summed(*(float(wish) for wish in wishes))]
 
     def total(self, value: float) -> float:
         """Returns the sum over the processes."""
-        return value if self.world == 1 else float(summed(torch.tensor([value], dtype=torch.float64)))
+        return value if self.world == 1 else self._summed(value)[0]
+
+    def _summed(self, *values: float) -> list[float]:
+        from mindsci.distributed.halo import summed
+
+        found: list[float] = summed(torch.tensor(values, dtype=torch.float64)).tolist()
+        return found
 
     def norm(self, values: Tensor) -> float:
         """Returns the norm of all processes' values."""
@@ -82,7 +91,7 @@ class Team(Tree):
 
     def energy(self, step: AnyStep | None, grid: Grid, media: Media, walls: Walls) -> Measure:
         """Returns the measure of the energy in the fields without that of poles; media: of the whole grid."""
-        if not isinstance(step, SlabStep):
+        if self.world == 1:
             return field_energy(grid, tree.replace(media, poles=None, magnetic_poles=None), walls=walls)
         own = tree.replace(step.local.ampere.media, poles=None, magnetic_poles=None)
         measure = field_energy(grid, own, walls=walls, slab=step.slab)
@@ -93,7 +102,7 @@ class Team(Tree):
 
     def notes(self, step: AnyStep) -> list[str]:
         """Returns what is to be said about the slabs before a run."""
-        if not isinstance(step, SlabStep):
+        if self.world == 1:
             return []
         planes = [slab.high - slab.low for slab in step.everyone]
         return [

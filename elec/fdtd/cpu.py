@@ -19,7 +19,6 @@ from elec.fdtd import cpu_history
 from elec.fdtd import cpu_sweep as kernels
 from elec.fdtd.arrays import Pairs, Turn, around, best_turn, coefficients, edge_pairs, layers
 from elec.fdtd.cpu_images import Images, parted, parted_signals
-from elec.fdtd.cpu_slabs import Neighbours, run_slab
 from elec.fdtd.cpu_vectors import lanes
 from elec.fdtd.history import MODES, History, Products, no_samples
 from elec.fdtd.places import Boxes, Edges, box_rows, pole_terms, probe_edges, source_edges, source_signals
@@ -30,6 +29,7 @@ from elec.fields import Fields
 from mindsci import tree
 
 if TYPE_CHECKING:
+    from elec.fdtd.cpu_slabs import Neighbours
     from elec.fdtd.step import YeeStep
     from elec.fdtd.stretching import Filters
 
@@ -114,6 +114,8 @@ class NumbaEngine:
             images = Images([state for _, state in copies], self.nodes, self.factors)
             _run_by_laws(n_steps, borders, runs, images, self.pairs, neighbours)
         elif neighbours is not None:
+            from elec.fdtd.cpu_slabs import run_slab
+
             run_slab(n_steps, planes, chunks, runs[0], neighbours)
         else:
             _run_threads(n_steps, depth, borders, runs[0])

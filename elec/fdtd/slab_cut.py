@@ -195,7 +195,7 @@ def field_layouts(step: YeeStep) -> dict[str, Layout]:
     return {
         "electric": everywhere,
         "magnetic": everywhere,
-        "memory.0": Layout(1, layer_cells(layers, n_planes)),
+        "memory.0": Layout(1, layer_cells(layers, n_planes), cells=True),
         "memory.1": everywhere,
         "memory.2": everywhere,
         "polarization": terms(media.poles),

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from elec.fdtd.arrays import UNTURNED
-from elec.fdtd.cpu import NumbaEngine, sweep_depth
-from elec.fdtd.cpu_slabs import Neighbours
 from elec.fdtd.flows import check_capacity, step_index
 from elec.fdtd.probes import Monitors, Probes
 from elec.fdtd.slab_cut import cut_places, cut_sources, cut_step, field_layouts, sum_layout
@@ -30,6 +29,10 @@ from mindsci import tree
 from mindsci.distributed.halo import Border, Layout, Slab, gathered, slabs, summed
 from mindsci.errors import InputError
 from mindsci.tree import Tree
+
+if TYPE_CHECKING:
+    from elec.fdtd.cpu import NumbaEngine
+    from elec.fdtd.cpu_slabs import Neighbours
 
 
 class SlabStep(Tree):
@@ -110,10 +113,13 @@ class SlabStep(Tree):
             fields = self.local.splitting(fields, (first + index) * dt, dt)
             read[index] = self.local.probe.probes.at_places(fields.electric, fields.magnetic)
             if (index + 1) % self.every == 0 or index + 1 == n_steps:
-                self.border.exchange(self._kept(fields))
+                self.border.exchange(self.kept(fields))
         return fields, read
 
     def _fused(self, fields: Fields, first: int, dt: float, n_steps: int) -> tuple[Fields, Tensor]:
+        from elec.fdtd.cpu import NumbaEngine
+        from elec.fdtd.cpu_slabs import Neighbours
+
         key = (dt, fields.electric.dtype)
         if key not in self._prepared:
             engine = NumbaEngine(self.local, fields, dt, turn=UNTURNED)
@@ -138,7 +144,8 @@ class SlabStep(Tree):
         records[:, first : first + len(read)] += signals.to(records)
         return records
 
-    def _kept(self, fields: Fields) -> list[Tensor]:
+    def kept(self, fields: Fields) -> list[Tensor]:
+        """Returns what is exchanged of the fields, in the order of the border's layouts."""
         named = dict(tree.named_leaves(fields))
         return [named[name] for name in self.layouts]
 
@@ -207,6 +214,8 @@ def exchange_every(step: YeeStep) -> tuple[int, int]:
         far = planes[media.coupling.rows] - planes[media.coupling.columns]
         reach += int(far.abs().max()) if len(far) else 0
     elif step.engine == "numba" and not step.ampere.walls.complex:
+        from elec.fdtd.cpu import sweep_depth
+
         _, _, y, z = media.metal.shape
         every = sweep_depth(y, z, media.permittivity.element_size())
     return every, every * reach

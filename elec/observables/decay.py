@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,11 +14,13 @@ from elec.fdtd.media import BOX, Media
 from elec.fdtd.walls import Walls
 from elec.fields import Fields
 from elec.grid import Grid
-from mindsci.distributed.halo import Slab
 from mindsci.errors import InputError
 from mindsci.runs import chunks
 from mindsci.solvers import rollout
 from mindsci.units import VACUUM_PERMEABILITY, VACUUM_PERMITTIVITY
+
+if TYPE_CHECKING:
+    from mindsci.distributed.halo import Slab
 
 logger = logging.getLogger(__name__)
 

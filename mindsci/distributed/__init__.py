@@ -1,5 +1,6 @@
 """How a model and its training are spread over processes: the plan, what it takes, and how it is found."""
 
+from mindsci.distributed.halo import Border, LostProcessError, Slab, exchanged, slabs
 from mindsci.distributed.ledger import Ledger, ledger
 from mindsci.distributed.planner import Estimate, Machine, estimates
 from mindsci.distributed.profile import Profile, profile
@@ -7,6 +8,11 @@ from mindsci.distributed.spread import local_bytes, sharded_optimizer, spread
 from mindsci.distributed.table import Layout
 
 __all__ = [
+    "Border",
+    "LostProcessError",
+    "Slab",
+    "exchanged",
+    "slabs",
     "Estimate",
     "Layout",
     "Ledger",

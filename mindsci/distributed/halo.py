@@ -74,10 +74,18 @@ def slabs(n_planes: int, processes: int, width: int) -> tuple[Slab, ...]:
 
 
 class Layout(NamedTuple):
-    """Where planes lie in a tensor: its entry i along `dim` belongs to the plane planes[i] of the whole problem."""
+    """Where planes lie in a tensor: its entry i along `dim` belongs to the plane planes[i] of the whole problem.
+
+    cells: the entries lie between a plane and the next, so that a slab with a neighbour above keeps none of its last.
+    """
 
     dim: int
     planes: Int[Tensor, "entries"]
+    cells: bool = False
+
+    def end(self, slab: Slab) -> int:
+        """Returns the plane before which the entries of a slab end."""
+        return slab.end - int(self.cells and slab.above)
 
     def within(self, low: int, high: int) -> Int[Tensor, "chosen"]:
         """Returns the entries of the planes low .. high - 1, in their order."""
@@ -85,11 +93,11 @@ class Layout(NamedTuple):
 
     def of(self, slab: Slab) -> Layout:
         """Returns the layout of what a slab keeps."""
-        return Layout(self.dim, self.planes[self.within(slab.first, slab.end)])
+        return Layout(self.dim, self.planes[self.within(slab.first, self.end(slab))], self.cells)
 
     def cut(self, whole: Tensor, slab: Slab) -> Tensor:
         """Returns what a slab keeps of a whole tensor."""
-        return _Part.of(self, slab.first, slab.end).read(whole).clone()
+        return _Part.of(self, slab.first, self.end(slab)).read(whole).clone()
 
     def owned(self, kept: Tensor, slab: Slab) -> Tensor:
         """Returns what a slab owns of what it keeps."""
@@ -102,7 +110,7 @@ class _Part(NamedTuple):
     dim: int
     start: int
     length: int
-    index: Tensor | None
+    entries: Tensor | None
 
     @classmethod
     def of(cls, layout: Layout, low: int, high: int) -> _Part:
@@ -113,15 +121,15 @@ class _Part(NamedTuple):
         return cls(layout.dim, start, n, None if run else index)
 
     def read(self, tensor: Tensor) -> Tensor:
-        if self.index is None:
+        if self.entries is None:
             return tensor.narrow(self.dim, self.start, self.length)
-        return tensor.index_select(self.dim, self.index.to(tensor.device))
+        return tensor.index_select(self.dim, self.entries.to(tensor.device))
 
     def write(self, tensor: Tensor, values: Tensor) -> None:
-        if self.index is None:
+        if self.entries is None:
             tensor.narrow(self.dim, self.start, self.length).copy_(values)
         else:
-            tensor.index_copy_(self.dim, self.index.to(tensor.device), values)
+            tensor.index_copy_(self.dim, self.entries.to(tensor.device), values)
 
     def size(self, tensor: Tensor) -> torch.Size:
         return torch.Size((*tensor.shape[: self.dim], self.length, *tensor.shape[self.dim + 1 :]))
@@ -146,14 +154,14 @@ class Border:
         self.slab, self.waited, self.sent = slab, 0.0, 0
         w = slab.width
 
-        def parts(low: int, high: int) -> tuple[_Part, ...]:
-            return tuple(_Part.of(layout, low, high) for layout in layouts)
+        def parts(low: int, high: int, upper: int = 0) -> tuple[_Part, ...]:
+            return tuple(_Part.of(layout, low, high - int(upper and layout.cells)) for layout in layouts)
 
         self.sides: list[_Side] = []
         if slab.below:
-            self.sides.append(_Side(slab.rank - 1, parts(slab.low, slab.low + w), parts(slab.low - w, slab.low)))
+            self.sides.append(_Side(slab.rank - 1, parts(slab.low, slab.low + w, 1), parts(slab.low - w, slab.low)))
         if slab.above:
-            self.sides.append(_Side(slab.rank + 1, parts(slab.high - w, slab.high), parts(slab.high, slab.high + w)))
+            self.sides.append(_Side(slab.rank + 1, parts(slab.high - w, slab.high), parts(slab.high, slab.high + w, 1)))
 
     def start(self, tensors: Sequence[Tensor]) -> Pending:
         """Sends the planes of this slab that its neighbours keep; the halo is as it was until `finish` is called.

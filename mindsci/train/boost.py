@@ -129,7 +129,10 @@ def _compiled(case: Any) -> str | None:
     import torch
 
     return _second_order(case) or (
-        None if torch.cuda.is_available() else "on a CPU, compiling takes longer than it saves in minutes of training"
+        # A start that boosts nothing asks for no GPU.
+        None
+        if case.boost == "O0" or torch.cuda.is_available()
+        else "on a CPU, compiling takes longer than it saves in minutes of training"
     )
 
 

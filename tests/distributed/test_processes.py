@@ -7,9 +7,6 @@ another order than one process sums them, so weights agree to rounding (1e-12 af
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,7 @@ from distributed_ranks import (
     sizes,
     weights,
 )
+from launching import torchrun
 from training_tasks import trainer
 
 from mindsci.distributed import Layout, ledger, profile
@@ -36,29 +34,6 @@ from mindsci.nn import MixtureOfExperts, Transformer
 from mindsci.train import Group
 from mindsci.train.communication import adasum
 from mindsci.train.metrics import MetricsTable
-
-LAUNCHES = 3
-"""Each with four attempts of its own."""
-
-
-def torchrun(script: str, *arguments: str, processes: int = 2) -> None:
-    """Runs a script in several processes; skips the test where gloo's sockets do not find each other at all.
-
-    Some virtual machines refuse connections between processes for minutes. Only that very failure, in which no line of
-    this project has run yet, is taken for the machine's.
-    """
-    tests = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": f"{tests}:{tests.parent}", "OMP_NUM_THREADS": "1"}
-    launch = ["-m", "torch.distributed.run", "--standalone", "--max-restarts=3", f"--nproc-per-node={processes}"]
-    for _ in range(LAUNCHES):
-        done = subprocess.run(
-            [sys.executable, *launch, str(tests / script), *arguments],
-            env=environment, capture_output=True, text=True, timeout=240,
-        )  # fmt: skip
-        if done.returncode == 0:
-            return
-        assert "Gloo connectFullMesh failed" in done.stderr, done.stderr[-4000:]
-    pytest.skip(f"gloo could not connect {processes} processes on this machine in {LAUNCHES} launches")
 
 
 @pytest.fixture(scope="module")
