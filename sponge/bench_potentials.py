@@ -118,5 +118,5 @@ def times_of_steps(tasks: dict[str, PotentialTask]) -> dict[str, float]:
 def _task(name: str, splits: Splits, seed: int) -> PotentialTask:
     with own_randomness(CPU):
         seed_step(CPU, seed, 0, 0)
-        model = build_model(ModelTable(name=f"sponge/{name}", options=OPTIONS[name]), splits.train)
+        model = build_model(ModelTable(name=f"sponge/{name}", options=OPTIONS[name]), splits)
     return PotentialTask(model, splits, batch_size=10, energy_weight=0.01, force_weight=1.0, shuffle_seed=seed)
