@@ -29,7 +29,7 @@ class Regression(Task):
     sizes = {"train": 37, "validation": 13, "test": 11}
 
     def __init__(self, *, batch_size: int = 8, dropout: float = 0.0, dtype: torch.dtype = torch.float32) -> None:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.model = Network(dropout=dropout).to(dtype)
         generator = torch.Generator().manual_seed(1)

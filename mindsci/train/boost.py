@@ -125,14 +125,6 @@ def _second_order(case: Any) -> str | None:
     return "the loss holds derivatives of the model" if case.task_type.second_order else None
 
 
-def _compiled(case: Any) -> str | None:
-    import torch
-
-    return _second_order(case) or (
-        None if torch.cuda.is_available() else "on a CPU, compiling takes longer than it saves in minutes of training"
-    )
-
-
 def _alone(case: Any) -> str | None:
     from mindsci.train.parallel import processes
 
@@ -172,7 +164,8 @@ ACCELERATIONS = (
         what="a thread makes the next batch while a GPU computes",
     ),
     Acceleration(
-        key="trainer.compile", part="network", on={1: True}, illegal=_compiled, what="torch fuses what a GPU computes",
+        key="trainer.compile", part="network", on={1: "auto"}, illegal=_second_order,
+        what="torch fuses what a GPU computes",
     ),
     Acceleration(
         key="trainer.channels_last", part="network", on={1: True}, illegal=_convolves,

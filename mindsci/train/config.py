@@ -98,8 +98,9 @@ class TrainerConfig(Table):
     """Set where some parameters get no gradient in some steps, under more than one process."""
     prefetch: Literal["auto", "always", "never"] = "auto"
     """Whether a thread makes the next batch while a step runs; "auto": on a GPU, for on a CPU it takes a core."""
-    compile: bool = False
-    """Whether torch compiles the model: for losses of first order alone."""
+    compile: Literal["auto", "always", "never"] = "never"
+    """Whether torch compiles the model, for losses of first order alone; "auto": on a GPU, for on a CPU compiling takes
+    longer than it saves in minutes of training."""
     channels_last: bool = False
     """Whether weights and images of convolutions keep their channels together."""
     batch_warmup: Warming | None = None

@@ -12,12 +12,12 @@ from mindsci.train.task import Task
 CONVOLUTIONS = nn.Conv2d | nn.ConvTranspose2d
 
 
-def prepare(model: nn.Module, task: Task, config: TrainerConfig) -> None:
+def prepare(model: nn.Module, task: Task, config: TrainerConfig, device: torch.device) -> None:
     """Compiles the model and lays out its weights as the configuration says, in place.
 
     Raises InputError for what the task cannot do.
     """
-    if config.compile:
+    if config.compile == "always" or (config.compile == "auto" and device.type != "cpu"):
         if task.second_order:
             raise InputError(
                 f"trainer.compile: the loss of {type(task).__name__} holds derivatives of the model, which torch does "

@@ -72,7 +72,7 @@ class Trainer:
         self.device = self.group.device(run.device)
         self.dtype = torch.float64 if config.precision == "float64" else torch.float32
         self.model = _in_precision(task.model.to(self.device), self.dtype)
-        prepare(self.model, task, config)
+        prepare(self.model, task, config, self.device)
         self._learnt = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = build_optimizer(self.model, config.optimizer)
         self.average = Average(self.model, config.ema_decay) if config.ema_decay is not None else None

@@ -158,7 +158,7 @@ def test_what_a_task_does_not_offer_is_refused(tmp_path: Path, settings: dict[st
 
 def test_compiling_a_loss_of_second_order_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds derivatives of the model"):
-        trainer(tmp_path, Springs(), compile=True)
+        trainer(tmp_path, Springs(), compile="always")
 
 
 def test_local_steps_must_divide_the_steps_between_validations(tmp_path: Path) -> None:
