@@ -57,12 +57,10 @@ class SurrogateCase(TrainingCase):
         )
         return SurrogateTask(model, curves, batch_size=self.data.batch_size, shuffle_seed=self.seed)
 
-    def run(self, run: Run) -> None:
-        """Trains, tests, exports, and draws predicted beside true curves of test designs: curves.png."""
-        super().run(run)
-        if (run.folder / "model.toml").exists():
-            with run.writing("curves.png") as temporary:
-                plot_curves(temporary, load_surrogate(model=run.folder / "model.toml"), self.data.load().test)
+    def draw(self, run: Run) -> None:
+        """Draws predicted beside true curves of test designs: curves.png."""
+        with run.writing("curves.png") as temporary:
+            plot_curves(temporary, load_surrogate(model=run.folder / "model.toml"), self.data.load().test)
 
     def card(self) -> dict[str, Any]:
         """Returns title, citation, domain and data of a card of the trained surrogate."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -32,15 +31,12 @@ class DenseReflection(NetworkSurrogate):
         hidden: int = 4,
         members: int = 3,
     ) -> None:
-        self_config: dict[str, Any] = {
-            "low": list(low), "high": list(high), "frequency_max": frequency_max,
-            "frequencies": frequencies, "width": width, "hidden": hidden, "members": members,
-        }  # fmt: skip
         super().__init__(
             low=low, high=high, frequency_max=frequency_max, members=members,
             make=lambda inputs: layers(inputs, width, hidden, frequencies),
+            frequencies=frequencies, width=width, hidden=hidden,
         )  # fmt: skip
-        self.config, self.frequencies = self_config, frequencies
+        self.frequencies = frequencies
 
     def curve(self, found: Tensor, frequency: Float[Tensor, " frequencies"]) -> Float[Tensor, "designs frequencies"]:
         """Returns the numbers at the frequencies asked for, which must be among its own."""
@@ -72,15 +68,12 @@ class SeriesReflection(NetworkSurrogate):
         hidden: int = 4,
         members: int = 3,
     ) -> None:
-        self_config: dict[str, Any] = {
-            "low": list(low), "high": list(high), "frequency_max": frequency_max,
-            "waves": waves, "width": width, "hidden": hidden, "members": members,
-        }  # fmt: skip
         super().__init__(
             low=low, high=high, frequency_max=frequency_max, members=members,
             make=lambda inputs: layers(inputs, width, hidden, 2 * waves + 1),
+            waves=waves, width=width, hidden=hidden,
         )  # fmt: skip
-        self.config, self.waves = self_config, waves
+        self.waves = waves
 
     def curve(self, found: Tensor, frequency: Float[Tensor, " frequencies"]) -> Float[Tensor, "designs frequencies"]:
         """Returns the sum of the waves."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -49,15 +48,11 @@ class RationalReflection(NetworkSurrogate):
         hidden: int = 3,
         members: int = 3,
     ) -> None:
-        self_config: dict[str, Any] = {
-            "low": list(low), "high": list(high), "frequency_max": frequency_max,
-            "pairs": pairs, "width": width, "hidden": hidden, "members": members,
-        }  # fmt: skip
         super().__init__(
             low=low, high=high, frequency_max=frequency_max, members=members,
-            make=lambda inputs: _Roots(inputs, pairs, width, hidden),
+            make=lambda inputs: _Roots(inputs, pairs, width, hidden), pairs=pairs, width=width, hidden=hidden,
         )  # fmt: skip
-        self.config, self.pairs = self_config, pairs
+        self.pairs = pairs
 
     def curve(self, found: Tensor, frequency: Float[Tensor, " frequencies"]) -> Float[Tensor, "designs frequencies"]:
         """Returns 20 log10 |S11| from zeros, poles and the level."""

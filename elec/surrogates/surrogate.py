@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -95,6 +96,8 @@ class NetworkSurrogate(Surrogate):
         low, high: ranges of the design's parameters, which the networks see as -1 to 1.
         frequency_max: the highest frequency [Hz].
         members: number of networks.
+        make: from the number of parameters to a network.
+        options: what else the class is built again with.
     """
 
     def __init__(
@@ -105,11 +108,15 @@ class NetworkSurrogate(Surrogate):
         frequency_max: float,
         members: int,
         make: Callable[[int], nn.Module],
+        **options: int,
     ) -> None:
         super().__init__(low, high)
         if members < 1 or frequency_max <= 0:
             raise InputError(f"members = {members}, frequency_max = {frequency_max}: both must be above zero")
         self.frequency_max = frequency_max
+        self.config: dict[str, Any] = {
+            "low": self.low, "high": self.high, "frequency_max": frequency_max, "members": members, **options
+        }  # fmt: skip
         self.networks = nn.ModuleList([make(len(low)) for _ in range(members)])
 
     def forward(

@@ -40,6 +40,9 @@ class TrainingCase(Case):
         """Returns the task: data and a fresh model. Torch's generators are seeded from the case's seed."""
         raise NotImplementedError(f"{type(self).__name__} has no build method")
 
+    def draw(self, run: Run) -> None:
+        """Draws what the finished training found, in the run's folder; the first process alone is asked to."""
+
     def card(self) -> dict[str, Any]:
         """Returns what a card of the trained model says beyond weights and figures: see `mindsci.hub.pack`.
 
@@ -61,6 +64,7 @@ class TrainingCase(Case):
             test = trainer.evaluate("test") if "test" in task.splits else {}
             if group.writes:
                 export(trainer, run, to_toml(record))  # type: ignore[arg-type]
+                case.draw(run)
                 run.results(figures(task, outcome, test, self.trainer.monitor))
 
 
