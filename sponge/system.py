@@ -28,6 +28,7 @@ class System(Tree):
     masses: Float[Tensor, " atoms"]
     """[Da]"""
     atomic_numbers: Int[Tensor, " atoms"]
+    """0 is no element: a site that only carries charge"""
     system: Int[Tensor, " atoms"]
     """index of the system of each atom, ascending"""
     cell: Float[Tensor, "systems 3 3"]
@@ -145,8 +146,8 @@ def create(
 def check(system: System) -> None:
     """Raises InputError for a batch that cannot be simulated; the message names the system and the atom.
 
-    Looked at: one precision throughout, finite positions and momenta, positive masses and paces, at least one atom in
-    every system, a cell with a volume where the system repeats.
+    Looked at: one precision throughout, finite positions and momenta, positive masses (or none, of virtual
+    sites: element 0) and paces, at least one atom in every system, a cell with a volume where the system repeats.
     """
     dtype = system.positions.dtype
     floating = {"masses": system.masses, "cell": system.cell, "momenta": system.momenta, "pace": system.pace}
@@ -155,7 +156,10 @@ def check(system: System) -> None:
             raise InputError(f"positions are {dtype}, {name} {values.dtype}; convert one of them: no value is rounded")
     _refuse_atoms(system, ~system.positions.isfinite().all(-1), "has a position that is not finite")
     _refuse_atoms(system, ~system.momenta.isfinite().all(-1), "has a momentum that is not finite")
-    _refuse_atoms(system, ~((system.masses > 0) & system.masses.isfinite()), "has a mass that is not positive")
+    massless = (system.masses == 0) & (system.atomic_numbers == 0)  # virtual sites
+    _refuse_atoms(
+        system, ~(((system.masses > 0) & system.masses.isfinite()) | massless), "has a mass that is not positive"
+    )
     empty = (system.atom_counts == 0).nonzero().flatten().tolist()
     if empty:
         raise InputError(f"system {empty[0]} has no atoms; number the systems 0, 1, 2, ... without a gap")

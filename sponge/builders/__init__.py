@@ -1,5 +1,7 @@
-"""Systems from SMILES strings and structure files."""
+"""Systems from SMILES strings, structure files and the topologies of other programs."""
 
+from sponge.builders.amber import from_amber
+from sponge.builders.coordinates import Coordinates, read_coordinates
 from sponge.builders.molecules import from_file, from_smiles
 
-__all__ = ["from_file", "from_smiles"]
+__all__ = ["Coordinates", "from_amber", "from_file", "from_smiles", "read_coordinates"]
