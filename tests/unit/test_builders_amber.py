@@ -15,7 +15,8 @@ from mindsci.units import KCAL_PER_MOL_EV
 from sponge.builders import from_amber, read_coordinates
 from sponge.topology import molecules
 
-HALF = math.radians(104.52 / 2)
+HALF = math.asin(0.5 * 1.5136 / 0.9572)
+"""of the angle between the bonds whose lengths `water` writes"""
 FLAT = [[0.0, 0.0, 0.0], [0.9572 * math.sin(HALF), 0.9572 * math.cos(HALF), 0.0]]
 WATER = [*FLAT, [-FLAT[1][0], FLAT[1][1], 0.0]]
 
