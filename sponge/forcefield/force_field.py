@@ -1,0 +1,167 @@
+"""A classical force field: the sum of the terms of a topology."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mindsci import tree
+from mindsci.errors import InputError
+from sponge.forcefield import bonded, ewald, pairs
+from sponge.forcefield.options import Options
+from sponge.forcefield.options import check as check_options
+from sponge.forcefield.sites import place_virtual_sites
+from sponge.neighbors import Neighbors, displacements
+from sponge.potentials.potential import Potential
+from sponge.system import System
+from sponge.topology import Nonbonded, ScaledPairs, Topology
+
+COVALENT: dict[str, Callable[[System, Any], Tensor]] = {
+    "bonds": bonded.bonds,
+    "angles": bonded.angles,
+    "urey_bradley": bonded.bonds,
+    "torsions": bonded.torsions,
+    "impropers": bonded.torsions,
+    "harmonic_impropers": bonded.harmonic_impropers,
+}
+
+
+class ForceField(Potential):
+    """The energy of a topology, in plain torch; differentiable in positions, cell and the topology's parameters.
+
+    Args:
+        topology: of the atoms of the systems it will see, in their order; a batch of several lies in one topology.
+        options: how pairs are summed.
+    """
+
+    half = True
+
+    def __init__(self, topology: Topology, options: Options | None = None) -> None:
+        super().__init__()
+        self.options = Options() if options is None else options
+        check_options(self.options)
+        if topology.torsion_maps is not None:
+            raise InputError("the topology has torsion maps (CMAP), which have no energy term yet; take them out")
+        self.topology = topology
+        self.cutoff = float("inf") if self.options.coulomb == "all" else self.options.cutoff
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ForceField:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.topology = tree.map(fn, self.topology)
+        return self
+
+    def check(self, system: System) -> None:
+        """Raises InputError for a system of other atoms, or one that the sums do not suit."""
+        if system.n_atoms != self.topology.n_atoms:
+            raise InputError(
+                f"the system has {system.n_atoms} atoms, the topology {self.topology.n_atoms}; give the one it is of"
+            )
+        whole = system.periodic.all(-1)
+        needs_cell = self.options.coulomb == "ewald" or self.options.long_range_correction
+        if needs_cell and not bool(whole.all()):
+            raise InputError(
+                "an Ewald sum and a long-range correction need systems periodic along all three axes; "
+                'use coulomb = "all", "cutoff", "reaction_field" or "shifted_force"'
+            )
+        if self.options.coulomb == "all" and bool(system.periodic.any()):
+            raise InputError('coulomb = "all" sums the pairs of an open system; use "ewald" for a periodic one')
+
+    def forward(self, system: System, neighbors: Neighbors) -> Float[Tensor, " systems"]:
+        terms = self.energies(system, neighbors)
+        return sum(terms.values(), start=torch.zeros_like(system.energy))
+
+    def energies(self, system: System, neighbors: Neighbors) -> dict[str, Float[Tensor, " systems"]]:
+        """Returns each term of each system [eV], float64, by name."""
+        self.check(system)
+        topology = self.topology
+        system = place_virtual_sites(system, topology.virtual_sites)
+        found = {}
+        for name, energy in COVALENT.items():
+            terms = getattr(topology, name)
+            if terms is not None:
+                found[name] = _of_systems(system, terms.atoms[:, 0], energy(system, terms))
+        if topology.pairs14 is not None:
+            found |= self._scaled_pairs(system, topology.pairs14)
+        if topology.nonbonded is not None:
+            found |= self._within_cutoff(system, neighbors, topology.nonbonded)
+            if self.options.long_range_correction:
+                found["long_range_correction"] = self._beyond_cutoff(system, topology.nonbonded)
+            if self.options.coulomb == "ewald":
+                found |= self._ewald(system, topology.nonbonded)
+        return found
+
+    def _scaled_pairs(self, system: System, terms: ScaledPairs) -> dict[str, Tensor]:
+        first, second = terms.atoms.unbind(1)
+        r = torch.linalg.vector_norm(bonded.between(system, first, second), dim=-1)
+        attraction = pairs.full_lennard_jones(r, terms.sigma, terms.epsilon)
+        return {
+            "lennard_jones_14": _of_systems(system, first, attraction),
+            "coulomb_14": _of_systems(system, first, self.options.coulomb_constant * terms.charge_product / r),
+        }
+
+    def _within_cutoff(self, system: System, neighbors: Neighbors, terms: Nonbonded) -> dict[str, Tensor]:
+        centre, neighbor = neighbors.centre, neighbors.neighbor
+        vectors = displacements(system, neighbors)
+        near = (vectors.detach() ** 2).sum(-1) < self.cutoff**2
+        kept = (near & ~excluded(system, neighbors, vectors.detach(), terms)).nonzero().flatten()
+        centre, neighbor = centre.index_select(0, kept), neighbor.index_select(0, kept)
+        r = torch.linalg.vector_norm(vectors.index_select(0, kept), dim=-1)
+        kinds = terms.kind[centre], terms.kind[neighbor]
+        dispersion = pairs.lennard_jones(r, terms.sigma[kinds], terms.epsilon[kinds], self.options)
+        product = self.options.coulomb_constant * terms.charges[centre] * terms.charges[neighbor]
+        weight = 1.0 if neighbors.half else 0.5
+        electric = product * pairs.coulomb_shape(r, self.options)
+        name = "coulomb_real" if self.options.coulomb == "ewald" else "coulomb"
+        return {
+            "lennard_jones": _of_systems(system, centre, weight * dispersion),
+            name: _of_systems(system, centre, weight * electric),
+        }
+
+    def _beyond_cutoff(self, system: System, terms: Nonbonded) -> Float[Tensor, " systems"]:
+        one = torch.nn.functional.one_hot(terms.kind, len(terms.sigma)).to(system.positions.dtype)
+        volume = torch.linalg.det(system.cell).abs()
+        counts = system.sum_over_atoms(one)
+        return pairs.long_range_correction(counts, volume, terms.sigma, terms.epsilon, self.options).double()
+
+    def _ewald(self, system: System, terms: Nonbonded) -> dict[str, Tensor]:
+        constant, alpha = self.options.coulomb_constant, self.options.alpha
+        charges = terms.charges.to(system.positions.dtype)
+        first, second = terms.exclusions.unbind(1)
+        r = torch.linalg.vector_norm(bonded.between(system, first, second), dim=-1)
+        image = -constant * charges[first] * charges[second] * torch.erf(alpha * r) / r
+        return {
+            "coulomb_reciprocal": constant * ewald.reciprocal(system, charges, alpha=alpha, reach=self.options.reach),
+            "coulomb_self": constant * ewald.self_energy(system, charges, alpha),
+            "coulomb_excluded": _of_systems(system, first, image),
+            "coulomb_background": constant * ewald.background(system, charges, alpha),
+        }
+
+
+def excluded(
+    system: System, neighbors: Neighbors, vectors: Float[Tensor, "edges 3"], terms: Nonbonded
+) -> Bool[Tensor, " edges"]:
+    """Returns which edges are excluded pairs at their nearest image; farther images of the same atoms interact."""
+    if len(terms.exclusions) == 0:
+        return torch.zeros_like(neighbors.centre, dtype=torch.bool)
+    low = torch.minimum(neighbors.centre, neighbors.neighbor)
+    high = torch.maximum(neighbors.centre, neighbors.neighbor)
+    keys = terms.exclusions[:, 0] * system.n_atoms + terms.exclusions[:, 1]
+    wanted = low * system.n_atoms + high
+    place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+    listed = keys[place] == wanted
+    found = listed.nonzero().flatten()
+    nearest = bonded.between(system, neighbors.centre[found], neighbors.neighbor[found]).detach()
+    # Two images lie a cell apart: any distance between rounding and that tells them.
+    same = ((nearest - vectors[found]) ** 2).sum(-1) < 1e-2
+    return listed.index_copy(0, found, same)
+
+
+def _of_systems(
+    system: System, atom: Int[Tensor, " terms"], energy: Float[Tensor, " terms"]
+) -> Float[Tensor, " systems"]:
+    owner = system.system.index_select(0, atom)
+    return torch.zeros_like(system.energy).index_add(0, owner, energy.double())
