@@ -64,6 +64,18 @@ def Quantity(unit: str) -> Any:
     return Annotated[float, BeforeValidator(read), PlainSerializer(write)]
 
 
+def Quantities(unit: str) -> Any:
+    """Returns the type of one float with its unit, as `Quantity` has it, or of a list of them (then a tuple)."""
+
+    def read(value: Any) -> float | tuple[float, ...]:
+        return tuple(units.parse(one, unit) for one in value) if isinstance(value, list) else units.parse(value, unit)
+
+    def write(value: float | tuple[float, ...]) -> str | list[str]:
+        return [f"{one!r} {unit}" for one in value] if isinstance(value, tuple) else f"{value!r} {unit}"
+
+    return Annotated[float | tuple[float, ...], BeforeValidator(read), PlainSerializer(write)]
+
+
 def _resolve(value: Any, info: ValidationInfo) -> Path:
     path = Path(value).expanduser()
     folder = (info.context or {}).get("folder", Path.cwd())

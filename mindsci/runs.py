@@ -50,7 +50,28 @@ class Interrupted(Exception):
     """The run stopped because it was asked to; its restart is written."""
 
 
-class Run:
+class Folder:
+    """A folder in which a run keeps files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, name: str) -> Path:
+        """Returns the place of a file in this folder."""
+        return self.folder / name
+
+    def writing(self, name: str) -> AbstractContextManager[Path]:
+        """Gives a temporary path that becomes folder/name when the block ends without an error."""
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return files.writing(path)
+
+    def within(self, name: str) -> Folder:
+        """Returns a folder inside; it is made when something is written there."""
+        return Folder(self.path(name))
+
+
+class Run(Folder):
     """One run of a case in a folder of its own.
 
     Raises InputError where the folder holds another run and `resume` is not asked for, or where a run to
@@ -66,8 +87,8 @@ class Run:
         device: str | torch.device = "cpu",
         quiet: bool = False,
     ) -> None:
+        super().__init__(folder)
         self.case = case
-        self.folder = folder
         self.device = torch.device(device)
         self.resuming = resume
         self.quiet = quiet
@@ -83,16 +104,6 @@ class Run:
     def is_writer(self) -> bool:
         """Whether this process writes files: the first one where several work on one run."""
         return process_count() == 1 or int(os.environ.get("RANK", "0")) == 0
-
-    def path(self, name: str) -> Path:
-        """Returns the place of a file of this run."""
-        return self.folder / name
-
-    def writing(self, name: str) -> AbstractContextManager[Path]:
-        """Gives a temporary path that becomes folder/name when the block ends without an error."""
-        path = self.path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return files.writing(path)
 
     def log(self, message: str) -> None:
         """Adds a line to log.txt and shows it."""

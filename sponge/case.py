@@ -6,9 +6,10 @@ from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from mindsci import hub
-from mindsci.config import Case, InputFile, Quantity, Table
+from mindsci.config import Case, InputFile, Quantities, Quantity, Table
 from mindsci.runs import Run
 from mindsci.solvers import Flow
 from sponge.analysis.case import AnalysisTable
@@ -33,6 +34,8 @@ class SystemTable(Table):
 
     smiles: str | None = None
     file: InputFile | None = None
+    replicas: int = Field(default=1, ge=1)
+    """copies that run side by side as one batch, each with random numbers of its own"""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -78,31 +81,44 @@ class _Stage(Table):
     momenta: Literal["keep", "draw"] | None = None
     """draw: from the Maxwell-Boltzmann distribution; by default only for the first stage of a system at rest"""
 
+    temperature: Quantities("K") | None = None
+    """one for all, or a list with one for each replica"""
+
     @model_validator(mode="after")
-    def _forward_in_time(self) -> Self:
+    def _is_physical(self) -> Self:
         if not self.dt > 0:
             raise ValueError(f'dt = {self.dt} fs; use a positive one, such as "0.5 fs"')
+        if min(self.temperatures(), default=0.0) < 0:
+            raise ValueError(f"temperature = {min(self.temperatures())} K; none is negative")
         return self
+
+    def temperatures(self) -> tuple[float, ...]:
+        """Returns the temperatures that the stage names [K]."""
+        given = self.temperature
+        return given if isinstance(given, tuple) else () if given is None else (given,)
+
+    def kelvin(self) -> float | Tensor:
+        """Returns the temperature of all systems, or a tensor with one for each."""
+        given = self.temperature
+        return torch.tensor(given, dtype=torch.float64) if isinstance(given, tuple) else given
 
 
 class LangevinStage(_Stage):
     """A stage at constant temperature, BAOAB."""
 
     kind: Literal["langevin"]
-    temperature: Quantity("K")
+    temperature: Quantities("K")
     friction: Quantity("1/fs") = "0.01 / fs"
 
     @model_validator(mode="after")
-    def _physical(self) -> Self:
-        if self.temperature < 0 or self.friction < 0:
-            raise ValueError(
-                f"temperature = {self.temperature} K, friction = {self.friction} / fs; neither is negative"
-            )
+    def _slows_down(self) -> Self:
+        if self.friction < 0:
+            raise ValueError(f"friction = {self.friction} / fs; it is not negative")
         return self
 
     def begin(self, forces: Forces, system: System, seed: int) -> tuple[Flow, System]:
         """Returns the flow of one step, and the system as it needs it."""
-        thermostat = OrnsteinUhlenbeck.of(system, temperature=self.temperature, friction=self.friction, seed=seed)
+        thermostat = OrnsteinUhlenbeck.of(system, temperature=self.kelvin(), friction=self.friction, seed=seed)
         return langevin(forces, thermostat), system
 
 
@@ -110,13 +126,13 @@ class NoseHooverStage(_Stage):
     """A stage at constant temperature, a Nosé-Hoover chain: deterministic, and it keeps the total momentum."""
 
     kind: Literal["nose_hoover"]
-    temperature: Quantity("K")
+    temperature: Quantities("K")
     period: Quantity("fs") = "100 fs"
     links: int = Field(default=3, ge=1)
 
     def begin(self, forces: Forces, system: System, seed: int) -> tuple[Flow, System]:
         """Returns the flow of one step, and the system with its chain."""
-        thermostat = NoseHooverChain.of(system, temperature=self.temperature, period=self.period, links=self.links)
+        thermostat = NoseHooverChain.of(system, temperature=self.kelvin(), period=self.period, links=self.links)
         return nose_hoover(forces, thermostat), thermostat.start(system)
 
 
@@ -124,12 +140,12 @@ class RescalingStage(_Stage):
     """A stage at constant temperature, stochastic velocity rescaling; it keeps the total momentum."""
 
     kind: Literal["csvr"]
-    temperature: Quantity("K")
+    temperature: Quantities("K")
     time: Quantity("fs") = "100 fs"
 
     def begin(self, forces: Forces, system: System, seed: int) -> tuple[Flow, System]:
         """Returns the flow of one step, and the system with its count of heat."""
-        thermostat = StochasticRescaling.of(system, temperature=self.temperature, time=self.time, seed=seed)
+        thermostat = StochasticRescaling.of(system, temperature=self.kelvin(), time=self.time, seed=seed)
         return stochastic_rescaling(forces, thermostat), thermostat.start(system)
 
 
@@ -137,7 +153,6 @@ class NVEStage(_Stage):
     """A stage at constant energy, BAB; its temperature serves to draw momenta, if they are drawn."""
 
     kind: Literal["nve"]
-    temperature: Quantity("K") | None = None
 
     def begin(self, forces: Forces, system: System, seed: int) -> tuple[Flow, System]:
         """Returns the flow of one step, and the system as it needs it."""
@@ -170,6 +185,12 @@ class MolecularDynamicsCase(Case):
         for number, stage in enumerate(self.stages):
             if stage.momenta == "draw" and stage.temperature is None:
                 raise ValueError(f'stages.{number}: momenta = "draw" needs a temperature, such as "300 K"')
+            count = len(stage.temperatures())
+            if count != self.system.replicas and isinstance(stage.temperature, tuple):
+                raise ValueError(
+                    f"stages.{number}: {count} temperatures for {self.system.replicas} replicas; give one for each, "
+                    f"or set system.replicas = {count}"
+                )
         return self
 
     def run(self, run: Run) -> None:

@@ -39,30 +39,51 @@ def figures(stages: Sequence[Any], frames: NDArray[Any], n_atoms: int) -> dict[s
     return found
 
 
-def plot(path: Path, stages: Sequence[Any], frames: NDArray[Any]) -> None:
-    """Draws temperature, energies, and the change of the total energy in each NVE stage, over time."""
+def summary(replicas: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the figures of one replica, or of several: their mean, its standard error, and each of them."""
+    if len(replicas) == 1:
+        return dict(replicas[0])
+    found: dict[str, Any] = {"replicas": len(replicas)}
+    for name, first in replicas[0].items():
+        values = [one.get(name) for one in replicas]
+        if not isinstance(first, float):
+            found[name] = first if all(value == first for value in values) else values
+            continue
+        found[f"{name}, mean of replicas"] = float(numpy.mean(values))
+        found[f"{name}, standard error of that mean"] = float(numpy.std(values, ddof=1) / len(values) ** 0.5)
+        found[f"{name}, of each replica"] = values
+    return found
+
+
+def plot(path: Path, stages: Sequence[Any], replicas: Sequence[NDArray[Any]]) -> None:
+    """Draws temperature, energies, and the change of the total energy in each NVE stage, of all replicas over time."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 8), layout="constrained")
     FigureCanvasAgg(figure)
     thermal, energies, conserved = figure.subplots(3, 1, sharex=True)
-    time = frames["time"] * 1e-3
-    zero = frames["potential"][0] if len(frames) else 0.0
-    thermal.plot(time, frames["temperature"], lw=0.8)
+    for axes in (thermal, energies, conserved):
+        for _, _, own in stage_frames(stages, replicas[0]):
+            axes.axvline(own["time"][0] * 1e-3, color="0.8", lw=0.8, zorder=0)
+    for replica, frames in enumerate(replicas):
+        time = frames["time"] * 1e-3
+        potential = frames["potential"] - (frames["potential"][0] if len(frames) else 0.0)
+        thermal.plot(time, frames["temperature"], lw=0.8)
+        curves = {"potential, from the start": potential, "kinetic": frames["kinetic"]}
+        curves["total"] = potential + frames["kinetic"]
+        for number, (name, values) in enumerate(curves.items()):
+            label = name if replica == 0 else None
+            energies.plot(time, values, color=f"C{number}", label=label, lw=0.8, alpha=len(replicas) ** -0.5)
+        for name, stage, own in stage_frames(stages, frames):
+            if stage.kind == "nve":
+                total = own["potential"] + own["kinetic"]
+                label = name if replica == 0 else None
+                conserved.plot(own["time"] * 1e-3, 1e3 * (total - total[0]), label=label, lw=0.8)
     thermal.set_ylabel("temperature [K]")
-    energies.plot(time, frames["potential"] - zero, label="potential, from the start", lw=0.8)
-    energies.plot(time, frames["kinetic"], label="kinetic", lw=0.8)
-    energies.plot(time, frames["potential"] - zero + frames["kinetic"], label="total", lw=0.8)
     energies.set_ylabel("energy [eV]")
     energies.legend(loc="best")
-    for name, stage, own in stage_frames(stages, frames):
-        for axes in (thermal, energies, conserved):
-            axes.axvline(own["time"][0] * 1e-3, color="0.8", lw=0.8, zorder=0)
-        if stage.kind == "nve":
-            total = own["potential"] + own["kinetic"]
-            conserved.plot(own["time"] * 1e-3, 1e3 * (total - total[0]), label=name, lw=0.8)
-    if conserved.lines and any(not line.get_label().startswith("_") for line in conserved.lines):
+    if conserved.get_legend_handles_labels()[0]:
         conserved.legend(loc="best")
     conserved.set_ylabel("change of total energy\nin NVE [meV]")
     conserved.set_xlabel("time [ps]")

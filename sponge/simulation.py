@@ -11,11 +11,11 @@ import torch
 import mindsci
 from mindsci import tree
 from mindsci.errors import InputError
-from mindsci.runs import Run, chunks
+from mindsci.runs import Folder, Run, chunks
 from mindsci.solvers import Flow, rollout
 from sponge import reporting, restart, soundness, trajectory
-from sponge.analysis.frames import Trajectory
 from sponge.ase_atoms import to_ase
+from sponge.batch import replicate, select, separate
 from sponge.dynamics import Forces, check_forces, maxwell_boltzmann, minimise
 from sponge.potentials.ensemble import Ensemble, without_deviation
 from sponge.potentials.potential import Potential
@@ -35,13 +35,13 @@ SAVE_EVERY = 2.0
 
 def simulate(case: MolecularDynamicsCase, run: Run, system: System, potential: Potential) -> None:
     """Runs the case in its folder; a run that is resumed goes on where its restart is."""
-    system = system.to(run.device)
+    system = replicate(system.to(run.device), case.system.replicas)
     with suited_threads(system):
         Simulation(case, run, system, potential).finish()
 
 
 class Simulation:
-    """One system on its way through the stages of a case: its state, and where it is."""
+    """A system, or its replicas as one batch, on the way through the stages of a case: the state, and where it is."""
 
     def __init__(self, case: MolecularDynamicsCase, run: Run, system: System, potential: Potential) -> None:
         self.case, self.run = case, run
@@ -52,7 +52,8 @@ class Simulation:
         self.system = system
         self.stage, self.done, self.n_frames = 0, 0, 0
         """stage, its steps taken, frames in the journal"""
-        self.journal = Journal(run.path(JOURNAL), Topology.of(system), system.positions.cpu().numpy().dtype)
+        dtype = system.positions.cpu().numpy().dtype
+        self.journal = Journal(run.path(JOURNAL), Topology.of(system), dtype, system.n_systems)
         self._saved = time.monotonic()
         self._simulated, self._began = 0.0, 0.0
 
@@ -74,10 +75,7 @@ class Simulation:
                 self._run_stage(number, bar)
         self._save()
         self._export()
-        found = reporting.figures(self.case.stages, self.journal.read(), self.system.n_atoms)
-        if self.case.analysis is not None:
-            found |= self.case.analysis.analyse(self._last_stage(), self.run)
-        self.run.results(found)
+        self.run.results(reporting.summary([self._figures(replica) for replica in range(self.system.n_systems)]))
         self._save(complete=True)
         self.journal.path.unlink()
 
@@ -96,28 +94,31 @@ class Simulation:
         """Minimises the energy if the case asks for it, and always sets the first forces."""
         asked = self.case.minimise
         with torch.no_grad():
-            self.system = self.forces(self.system)
-        check_forces(self.system)
-        if asked is None:
-            return
-        before = float(self.system.energy[0])
-        options = {"max_force": asked.max_force, "max_steps": asked.max_steps, "method": asked.method}
-        found = minimise(self.forces, self.system, **options)
-        self.system = found.system
-        self.run.log(
-            f"minimised in {found.n_steps} steps: energy {before:.6f} -> {float(self.system.energy[0]):.6f} eV, "
-            f"largest force {found.max_force:.2e} eV/angstrom"
-        )
-        self._write_structure("minimised.xyz", self.system)
+            # Replicas begin at one and the same place.
+            one = self.forces(select(self.system, 0))
+            check_forces(one)
+            if asked is not None:
+                before = float(one.energy[0])
+                options = {"max_force": asked.max_force, "max_steps": asked.max_steps, "method": asked.method}
+                found = minimise(self.forces, one, **options)
+                one = found.system
+                self.run.log(
+                    f"minimised in {found.n_steps} steps: energy {before:.6f} -> {float(one.energy[0]):.6f} eV, "
+                    f"largest force {found.max_force:.2e} eV/angstrom"
+                )
+                self._write_structure("minimised.xyz", one)
+            self.system = self.forces(replicate(one, self.system.n_systems))
 
-    def _write_structure(self, name: str, system: System) -> None:
+    def _write_structure(self, name: str, batch: System) -> None:
         from ase.io import write
 
-        atoms = to_ase(system)
-        if system.deviation is not None:
-            atoms.arrays["force_deviation"] = system.deviation.cpu().numpy()
+        images = []
+        for system in separate(batch):
+            images.append(to_ase(system))
+            if system.deviation is not None:
+                images[-1].arrays["force_deviation"] = system.deviation.cpu().numpy()
         with self.run.writing(name) as temporary:
-            write(temporary, atoms, format="extxyz")
+            write(temporary, images, format="extxyz")
 
     def _run_stage(self, number: int, bar: Any) -> None:
         stage = self.case.stages[number]
@@ -146,7 +147,7 @@ class Simulation:
                     f'stages.{self.stage}: the system is at rest; add temperature = "300 K" to draw momenta, '
                     'or momenta = "keep" to start from rest'
                 )
-            self.system = maxwell_boltzmann(self.system, temperature=stage.temperature, seed=seed)
+            self.system = maxwell_boltzmann(self.system, temperature=stage.kelvin(), seed=seed)
         if self._step() == 0:
             self._record(tree.map(lambda leaf: leaf[None], _observe(self.system)), numpy.zeros(1, dtype=numpy.int64))
 
@@ -220,7 +221,7 @@ class Simulation:
                 "step": steps,
                 "time": self._time_before() + (steps - self._steps_before()) * self.case.stages[self.stage].dt,
                 "stage": numpy.full(len(steps), self.stage),
-                "potential": seen["potential"][:, 0].cpu().numpy(),
+                "potential": seen["potential"].cpu().numpy(),
                 "positions": seen["positions"].cpu().numpy(),
                 "velocities": velocities.cpu().numpy(),
             }
@@ -244,25 +245,41 @@ class Simulation:
         return self._steps_before() + self.done
 
     def _shown(self) -> dict[str, Any]:
-        per_day = self._simulated * 1e-6 / max(time.monotonic() - self._began, 1e-9) * 86400
-        shown: dict[str, Any] = {"ns/day": per_day}
+        replicas = range(self.system.n_systems)
+        simulated = self._simulated * len(replicas)
+        shown: dict[str, Any] = {"ns/day": simulated * 1e-6 / max(time.monotonic() - self._began, 1e-9) * 86400}
         if self.n_frames:
-            shown["T/K"] = float(self.journal.read()["temperature"][-1])
+            kelvin = [float(self.journal.read(replica)["temperature"][-1]) for replica in replicas]
+            shown["T/K"] = sum(kelvin) / len(kelvin)
         return shown
 
-    def _last_stage(self) -> Trajectory:
-        frames = self.journal.read()
-        return self.journal.topology.trajectory(frames[frames["stage"] == len(self.case.stages) - 1])
+    def _place(self, replica: int) -> Folder:
+        """Where the files of a replica are: the run's own folder where there is one alone."""
+        return self.run if self.system.n_systems == 1 else self.run.within(f"replica_{replica:03d}")
+
+    def _figures(self, replica: int) -> dict[str, Any]:
+        """What a replica found, the analysis of the last stage included."""
+        frames = self.journal.read(replica)
+        found = reporting.figures(self.case.stages, frames, len(self.journal.topology.masses))
+        if self.case.analysis is not None:
+            last = frames[frames["stage"] == len(self.case.stages) - 1]
+            found |= self.case.analysis.analyse(self.journal.topology.trajectory(last), self._place(replica))
+        return found
 
     def _export(self) -> None:
         """Writes the formats that other programs read from the journal."""
-        frames, topology = self.journal.read(), self.journal.topology
-        path = self.run.path
-        trajectory.write_h5md(path("trajectory.h5"), frames, topology, creator_version=mindsci.__version__)
-        trajectory.write_extxyz(path("trajectory.extxyz"), frames, topology)
-        trajectory.write_energies(path("energies.csv"), frames)
+        topology = self.journal.topology
+        everything = [self.journal.read(replica) for replica in range(self.system.n_systems)]
+        for replica, frames in enumerate(everything):
+            place = self._place(replica)
+            with place.writing("trajectory.h5") as temporary:
+                trajectory.write_h5md(temporary, frames, topology, creator_version=mindsci.__version__)
+            with place.writing("trajectory.extxyz") as temporary:
+                trajectory.write_extxyz(temporary, frames, topology)
+            with place.writing("energies.csv") as temporary:
+                trajectory.write_energies(temporary, frames)
         with self.run.writing("energies.png") as temporary:
-            reporting.plot(temporary, self.case.stages, frames)
+            reporting.plot(temporary, self.case.stages, everything)
 
 
 def _observe(system: System) -> dict[str, torch.Tensor]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from mindsci import units
 from mindsci.errors import InputError
 from sponge.potentials.ensemble import uncertain_atoms
 from sponge.system import System, name_atom
-from sponge.thermodynamics import temperature
+from sponge.thermodynamics import degrees_of_freedom, temperature
 
 HOTTEST = 1e5
 """[K]; no condensed or gaseous molecular matter is that hot: the integration has blown up"""
@@ -57,11 +58,10 @@ def is_sound(system: System, frames: dict[str, torch.Tensor] | None, limit: floa
     if frames is not None:
         if not all(bool(values.isfinite().all()) for values in frames.values()):
             return False
-        kinetic = (frames["momenta"].double() ** 2 / system.masses[:, None]).sum((1, 2))
-        resting = (system.momenta.double() ** 2 / system.masses[:, None]).sum()
-        here = temperature(system).max()
-        # Frames have the temperature of the state times the ratio of their kinetic energies.
-        if float(resting) > 0 and bool((kinetic / resting * here > HOTTEST).any()):
+        doubled = (frames["momenta"].double() ** 2).sum(-1) / system.masses
+        kinetic = 0.5 * system.sum_over_atoms(doubled.T) / units.ACCELERATION
+        freedom = degrees_of_freedom(system)[:, None] * units.BOLTZMANN_EV
+        if bool((2.0 * kinetic / freedom > HOTTEST).any()):
             return False
     try:
         check(system, limit)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mindsci import units
 from mindsci.errors import StorageError
-from mindsci.files import storage_errors, writing
+from mindsci.files import storage_errors
 from mindsci.tree import Tree
 from sponge.analysis.frames import Trajectory
 from sponge.system import System
@@ -38,10 +38,11 @@ class Topology(Tree):
 
     @classmethod
     def of(cls, system: System) -> Topology:
-        """Returns the topology of a single system."""
+        """Returns the topology of the first system, which is that of all its replicas."""
+        atoms = slice(int(system.atom_counts[0]))
         return cls(
-            atomic_numbers=system.atomic_numbers.cpu().numpy(),
-            masses=system.masses.cpu().double().numpy(),
+            atomic_numbers=system.atomic_numbers[atoms].cpu().numpy(),
+            masses=system.masses[atoms].cpu().double().numpy(),
             cell=system.cell[0].cpu().double().numpy(),
             periodic=tuple(system.periodic[0].tolist()),
         )
@@ -60,10 +61,13 @@ class Topology(Tree):
 
 
 class Journal:
-    """A file of frames: step, time [fs], stage, energies [eV], temperature [K], positions and velocities."""
+    """A file of frames: step, time [fs], stage, energies [eV], temperature [K], positions and velocities.
 
-    def __init__(self, path: Path, topology: Topology, dtype: Any) -> None:
-        self.path, self.topology = path, topology
+    A frame of several replicas is a record of each, one after the other.
+    """
+
+    def __init__(self, path: Path, topology: Topology, dtype: Any, replicas: int = 1) -> None:
+        self.path, self.topology, self.replicas = path, topology, replicas
         shape = (len(topology.atomic_numbers), 3)
         self.record = numpy.dtype(
             [
@@ -83,44 +87,49 @@ class Journal:
 
         Raises StorageError where fewer are there: the run cannot be continued.
         """
-        size = n_frames * self.record.itemsize
+        size = n_frames * self.replicas * self.record.itemsize
         if n_frames and (not self.path.exists() or self.path.stat().st_size < size):
             raise StorageError(f"'{self.path}' is missing or cut short; start the run anew in another folder")
         with storage_errors(self.path), self.path.open("ab") as file:
             file.truncate(size)
 
     def append(self, frames: dict[str, Any]) -> int:
-        """Adds frames, one array of rows for each field, and returns how many; they are on disk when it returns."""
-        rows = numpy.empty(len(frames["step"]), dtype=self.record)
-        positions, velocities = frames["positions"], frames["velocities"]
-        kinetic, temperature = thermal_state(velocities, self.topology.masses)
-        for name in ("step", "time", "stage", "potential"):
-            rows[name] = frames[name]
-        rows["positions"], rows["velocities"] = positions, velocities
-        rows["kinetic"], rows["temperature"] = kinetic, temperature
+        """Adds frames and returns how many; they are on disk when it returns.
+
+        An array for each field: step, time, stage (frames), potential (frames, replicas), positions and velocities
+        (frames, atoms of all replicas, 3).
+        """
+        shape = (len(frames["step"]), self.replicas)
+        rows = numpy.empty(shape, dtype=self.record)
+        for name in ("step", "time", "stage"):
+            rows[name] = frames[name][:, None]
+        rows["potential"] = frames["potential"]
+        for name in ("positions", "velocities"):
+            rows[name] = frames[name].reshape(*shape, len(self.topology.masses), 3)
+        rows["kinetic"], rows["temperature"] = thermal_state(rows["velocities"], self.topology.masses)
         with storage_errors(self.path), self.path.open("ab") as file:
             file.write(rows.tobytes())
             file.flush()
             os.fsync(file.fileno())
         return len(rows)
 
-    def read(self) -> NDArray[Any]:
-        """Returns the frames, mapped from the disk."""
+    def read(self, replica: int = 0) -> NDArray[Any]:
+        """Returns the frames of a replica, mapped from the disk."""
         if self.path.stat().st_size == 0:
             return numpy.empty(0, dtype=self.record)
-        return numpy.memmap(self.path, dtype=self.record, mode="r")
+        return numpy.memmap(self.path, dtype=self.record, mode="r").reshape(-1, self.replicas)[:, replica]
 
 
 def thermal_state(velocities: NDArray[Any], masses: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Returns kinetic energy [eV] and temperature [K] of frames of velocities [angstrom/fs].
+    """Returns kinetic energy [eV] and temperature [K] of velocities (..., atoms, 3) [angstrom/fs].
 
     The temperature is that of the motion about the centre of mass, with 3 N - 3 degrees of freedom: right in a
     thermostat that lets the centre diffuse and in NVE, where it moves on for ever.
     """
     velocities = velocities.astype(numpy.float64)
-    weights = masses[None, :, None]
-    kinetic = 0.5 * (weights * velocities**2).sum((1, 2)) / units.ACCELERATION
-    centre = (weights * velocities).sum(1) / masses.sum()
+    weights = masses[:, None]
+    kinetic = 0.5 * (weights * velocities**2).sum((-2, -1)) / units.ACCELERATION
+    centre = (weights * velocities).sum(-2) / masses.sum()
     internal = kinetic - 0.5 * masses.sum() * (centre**2).sum(-1) / units.ACCELERATION
     freedom = max(3 * len(masses) - 3, 1)
     return kinetic, 2.0 * internal / (freedom * units.BOLTZMANN_EV)
@@ -137,8 +146,7 @@ def write_h5md(path: Path, frames: NDArray[Any], topology: Topology, *, creator_
         _fill_h5md(file, frames, topology, creator_version)
         file.flush()
         image = file.id.get_file_image()
-    with writing(path) as temporary:
-        temporary.write_bytes(image)
+    path.write_bytes(image)
 
 
 def _fill_h5md(file: Any, frames: NDArray[Any], topology: Topology, creator_version: str) -> None:
@@ -194,7 +202,7 @@ def write_extxyz(path: Path, frames: NDArray[Any], topology: Topology) -> None:
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.io.extxyz import write_extxyz as write_frames
 
-    with writing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8") as file:
         for _, rows in _pieces(frames):
             images = []
             for row in rows:
@@ -214,7 +222,7 @@ def write_extxyz(path: Path, frames: NDArray[Any], topology: Topology) -> None:
 
 def write_energies(path: Path, frames: NDArray[Any]) -> None:
     """Writes a table of energies [eV] and temperature [K]."""
-    with writing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(["step", "time_fs", "stage", "potential_eV", "kinetic_eV", "total_eV", "temperature_K"])
         for _, rows in _pieces(frames):

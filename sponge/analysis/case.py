@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from mindsci.config import Case, InputFile, Quantity, Table
-from mindsci.runs import Run
+from mindsci.runs import Folder, Run
 from sponge.analysis import report
 from sponge.analysis.frames import Trajectory, read_trajectory
 from sponge.analysis.motion import mean_square_displacement
@@ -52,20 +52,20 @@ class AnalysisTable(Table):
     displacement: DisplacementTable | None = None
     spectrum: SpectrumTable | None = None
 
-    def analyse(self, trajectory: Trajectory, run: Run) -> dict[str, Any]:
+    def analyse(self, trajectory: Trajectory, folder: Folder) -> dict[str, Any]:
         """Writes the tables and pictures asked for, and returns the figures."""
         limits = {"first": self.after, "last": self.before}
         kept = trajectory.between(**{name: value for name, value in limits.items() if value is not None})
         found: dict[str, Any] = {"frames analysed": kept.n_frames}
         if self.radial is not None:
-            found |= report.write_radial(run, radial_distribution(kept, **dict(self.radial)))
+            found |= report.write_radial(folder, radial_distribution(kept, **dict(self.radial)))
         if self.displacement is not None:
             table = self.displacement
             fit = None if table.fit_from is None or table.fit_to is None else (table.fit_from, table.fit_to)
             options = {"blocks": table.blocks, "unwrap": table.unwrap, "remove_drift": table.remove_drift}
-            found |= report.write_displacement(run, mean_square_displacement(kept, fit=fit, **options))
+            found |= report.write_displacement(folder, mean_square_displacement(kept, fit=fit, **options))
         if self.spectrum is not None:
-            found |= report.write_spectrum(run, vibrational_spectrum(kept, longest=self.spectrum.longest))
+            found |= report.write_spectrum(folder, vibrational_spectrum(kept, longest=self.spectrum.longest))
         return found
 
 

@@ -7,21 +7,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from mindsci.runs import Run
+from mindsci.runs import Folder
 from sponge.analysis.motion import SQUARE_CM_PER_SECOND, Displacement
 from sponge.analysis.radial import Radial
 from sponge.analysis.spectrum import Spectrum, peaks
 
 
-def write_radial(run: Run, found: Radial) -> dict[str, Any]:
+def write_radial(folder: Folder, found: Radial) -> dict[str, Any]:
     """Writes radial.csv and radial.png; returns the place and height of the first and highest peak of each pair."""
     names = found.names()
     heads = ["r_angstrom", *(f"{kind} {name}" for name in names for kind in ("g", "error", "coordination"))]
     columns = [found.r]
     for k in range(len(names)):
         columns += [found.g[k], found.error[k], found.coordination[k]]
-    _write_table(run, "radial.csv", heads, columns)
-    with _figure(run, "radial.png", 2) as (structure, number):
+    _write_table(folder, "radial.csv", heads, columns)
+    with _figure(folder, "radial.png", 2) as (structure, number):
         for k, name in enumerate(names):
             (line,) = structure.plot(found.r, found.g[k], label=name, lw=1.2)
             low, high = found.g[k] - found.error[k], found.g[k] + found.error[k]
@@ -38,11 +38,11 @@ def write_radial(run: Run, found: Radial) -> dict[str, Any]:
     return figures
 
 
-def write_displacement(run: Run, found: Displacement) -> dict[str, Any]:
+def write_displacement(folder: Folder, found: Displacement) -> dict[str, Any]:
     """Writes displacement.csv and displacement.png; returns the diffusion coefficients."""
     heads = ["lag_fs", *(f"{name}_angstrom2" for name in found.groups)]
-    _write_table(run, "displacement.csv", heads, [found.time, *found.squared])
-    with _figure(run, "displacement.png", 1) as (axes,):
+    _write_table(folder, "displacement.csv", heads, [found.time, *found.squared])
+    with _figure(folder, "displacement.png", 1) as (axes,):
         for k, name in enumerate(found.groups):
             axes.plot(1e-3 * found.time, found.squared[k], label=name, lw=1.2)
         axes.axvspan(1e-3 * found.fit[0], 1e-3 * found.fit[1], color="0.92", zorder=0, label="fitted")
@@ -55,11 +55,11 @@ def write_displacement(run: Run, found: Displacement) -> dict[str, Any]:
     return figures
 
 
-def write_spectrum(run: Run, found: Spectrum) -> dict[str, Any]:
+def write_spectrum(folder: Folder, found: Spectrum) -> dict[str, Any]:
     """Writes spectrum.csv and spectrum.png; returns the peaks."""
     heads = ["wavenumber_per_cm", *(f"{name}_cm" for name in found.groups)]
-    _write_table(run, "spectrum.csv", heads, [found.wavenumber, *found.density])
-    with _figure(run, "spectrum.png", 1) as (axes,):
+    _write_table(folder, "spectrum.csv", heads, [found.wavenumber, *found.density])
+    with _figure(folder, "spectrum.png", 1) as (axes,):
         for k, name in enumerate(found.groups):
             axes.plot(found.wavenumber, found.density[k], label=name, lw=1.0)
         axes.set(xlabel="wavenumber [1/cm]", ylabel="density of vibrations [cm]", xlim=(0, 4500))
@@ -70,15 +70,15 @@ def write_spectrum(run: Run, found: Spectrum) -> dict[str, Any]:
     }
 
 
-def _write_table(run: Run, name: str, heads: Sequence[str], columns: Sequence[Any]) -> None:
-    with run.writing(name) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+def _write_table(folder: Folder, name: str, heads: Sequence[str], columns: Sequence[Any]) -> None:
+    with folder.writing(name) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(heads)
         table.writerows(zip(*([f"{value:.10g}" for value in column.tolist()] for column in columns), strict=True))
 
 
 @contextmanager
-def _figure(run: Run, name: str, rows: int) -> Iterator[Any]:
+def _figure(folder: Folder, name: str, rows: int) -> Iterator[Any]:
     """Gives the axes of a picture, one above the other, and writes it when the block ends."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -86,5 +86,5 @@ def _figure(run: Run, name: str, rows: int) -> Iterator[Any]:
     figure = Figure(figsize=(7, 2 + 2.5 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     yield figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
-    with run.writing(name) as temporary:
+    with folder.writing(name) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
