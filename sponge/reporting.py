@@ -46,8 +46,9 @@ def summary(replicas: Sequence[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"replicas": len(replicas)}
     for name, first in replicas[0].items():
         values = [one.get(name) for one in replicas]
-        if not isinstance(first, float):
-            found[name] = first if all(value == first for value in values) else values
+        same = all(value == first for value in values)
+        if same or not isinstance(first, float):
+            found[name] = first if same else values
             continue
         found[f"{name}, mean of replicas"] = float(numpy.mean(values))
         found[f"{name}, standard error of that mean"] = float(numpy.std(values, ddof=1) / len(values) ** 0.5)

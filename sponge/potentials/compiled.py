@@ -39,6 +39,8 @@ class CompiledPotential(Potential):
         tolerance, slope_tolerance: of the table; the fewest knots that meet them are taken.
     """
 
+    exportable = False
+
     def __init__(
         self,
         model: AtomwisePotential,

@@ -26,6 +26,8 @@ class Ensemble(Potential):
     Raises InputError for fewer than two members, or for members of different elements.
     """
 
+    exportable = False  # its members are
+
     def __init__(self, *, members: Sequence[Potential | dict[str, Any]]) -> None:
         super().__init__()
         built = [one if isinstance(one, Potential) else _build(one) for one in members]

@@ -63,8 +63,13 @@ def exported(potential: Potential, example: System, *, forces: bool = False) -> 
     those of a half list, with shift and cell where the example repeats; of all atoms for a PhysNet whose Coulomb energy
     has no cutoff, and its charge is the example's. The example needs two atoms and two pairs; with `forces` more than
     three atoms, and another number of pairs, since sizes that are equal are taken for the same. For SchNet, PaiNN and
-    PhysNet in plain torch, in their own precision. Raises InputError for other examples and for a batch.
+    PhysNet in plain torch, in their own precision. Raises InputError for other potentials, examples and for a batch.
     """
+    if not potential.exportable:
+        raise InputError(
+            f"a {potential.kind} has no such program: it is no graph of tensor operations with sizes that follow from "
+            "its inputs; export a SchNet, a PaiNN or a PhysNet in its plain form, not that of for_use"
+        )
     if example.n_systems != 1:
         raise InputError(f"a batch of {example.n_systems} systems cannot be exported; give one system as the example")
     pairs = neighbor_list(example, potential.cutoff, half=True)

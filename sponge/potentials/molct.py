@@ -51,6 +51,7 @@ class MolCT(AtomwisePotential):
 
     half = True
     trims = True
+    exportable = False  # the length of its rows of neighbours is a value, not a size
     centers: Tensor
     times: Tensor
 

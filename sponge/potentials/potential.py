@@ -49,6 +49,8 @@ class Potential(nn.Module):
     """whether it wants each pair once, instead of in both directions"""
     trims: bool = False
     """whether pairs beyond the cutoff cost so much that the list is trimmed before each evaluation"""
+    exportable: bool = True
+    """whether `forward` is a graph of tensor operations whose sizes follow from those of its inputs"""
     terms: tuple[str, ...] = ()
     """names of what a loss may add beside errors of energies and forces: penalties on how the model works inside"""
     closest: float = 0.0

@@ -15,7 +15,7 @@ from ase.build import molecule
 
 from mindsci.errors import InputError
 from sponge import from_ase
-from sponge.potentials import SchNet
+from sponge.potentials import Ensemble, MolCT, SchNet
 from sponge.potentials.export import exported
 
 SCRIPT = """
@@ -85,6 +85,15 @@ def test_a_batch_is_not_exported() -> None:
     potential = SchNet(elements=["H", "O"], features=8)
     with pytest.raises(InputError, match="batch of 2"):
         exported(potential, from_ase([molecule("H2O"), molecule("H2O")]))
+
+
+def test_a_potential_that_is_no_graph_of_fixed_sizes_is_not_exported() -> None:
+    schnet = SchNet(elements=["H", "O"], features=8)
+    for potential in (MolCT(elements=["H", "O"], features=8, heads=2), Ensemble(members=[schnet, schnet])):
+        with pytest.raises(InputError, match=f"a {potential.kind} has no such program"):
+            exported(potential, from_ase(molecule("H2O")))
+    with pytest.raises(InputError, match="not that of for_use"):
+        exported(schnet.for_use(engine="numba"), from_ase(molecule("H2O")))
 
 
 def test_an_example_whose_sizes_are_equal_is_not_exported_with_forces() -> None:
