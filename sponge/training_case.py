@@ -20,6 +20,7 @@ from sponge.data.convention import convention
 from sponge.data.files import read_file, read_isolated
 from sponge.data.frames import Frames, Splits
 from sponge.data.splits import split_frames
+from sponge.potentials.loading import load_potential
 from sponge.potentials.potential import Potential
 from sponge.tasks import PotentialTask
 
@@ -131,6 +132,8 @@ class ModelTable(Table):
     """what trains a model that has several: "reference" is torch's tape; "auto" takes the fastest that serves"""
     reference: Literal["fit", "isolated"] = "fit"
     """energies of the elements: a least-squares fit to the training frames, or those of given single atoms"""
+    start: InputFile | None = None
+    """model.toml of a training that this one goes on from; options, scale and reference energies are then its own"""
 
 
 class LossTable(Table):
@@ -227,16 +230,32 @@ def build_model(table: ModelTable, splits: Splits) -> Potential:
             )
     frames = splits.train
     elements = [chemical_symbols[number] for number in frames.elements]
-    model: Potential = builder(elements=elements, **table.options)
+    model: Potential = _started(table, builder) if table.start else builder(elements=elements, **table.options)
     if table.engine is not None:
         if not hasattr(model, "engine"):
             raise InputError(f"model.engine: {table.name} has one engine, that of torch; leave it out")
         model.engine = table.engine
+    if table.start:
+        return model
     reference, rest = reference_energies(frames, splits.isolated if table.reference == "isolated" else None)
     if table.reference == "isolated" and splits.isolated is None:
         raise InputError('model.reference = "isolated" needs single atoms: name data.isolated_file, or use "fit"')
     model.set_scales(reference=reference, scale=energy_scale(frames, rest))
     return model
+
+
+def _started(table: ModelTable, builder: type[Potential]) -> Potential:
+    """Returns a copy, to be trained, of the model that a training left."""
+    model = load_potential(model=table.start)
+    if type(model) is not builder:
+        raise InputError(f'model.start is a {type(model).__name__}, and model.name = "{table.name}"; name its own kind')
+    for name, value in table.options.items():
+        if model.config[name] != value:
+            raise InputError(
+                f"model.options.{name} = {value}, but the model in model.start has {model.config[name]}; leave "
+                "model.options out"
+            )
+    return model.requires_grad_(True).train()
 
 
 def reference_energies(
