@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from mindsci.config import load_case
 from mindsci.errors import InputError, StorageError, UnknownNameError
 from mindsci.hub import DatasetCard, PretrainedCard, find_card, find_cards, load_dataset, load_pretrained
 
@@ -188,6 +189,14 @@ def test_every_shipped_card_is_valid_and_explained(kind: type[DatasetCard | Pret
 @pytest.mark.parametrize("name", sorted(find_cards(PretrainedCard)))
 def test_every_shipped_model_loads(name: str) -> None:
     assert not load_pretrained(name).training
+
+
+@pytest.mark.parametrize("name", sorted(find_cards(PretrainedCard)))
+def test_every_shipped_model_can_be_trained_again(name: str, repository: Path) -> None:
+    """The case that the card's command runs is as this version reads it."""
+    command = find_card(PretrainedCard, name).training.command.split()
+    assert command[:2] == ["mindsci", "run"]
+    load_case(repository / command[2])
 
 
 @pytest.mark.data

@@ -20,7 +20,7 @@ from sponge.data.frames import Splits
 from sponge.potentials import SchNet
 from sponge.potentials.loading import load_potential
 from sponge.tasks import PotentialTask, errors_of
-from sponge.training_case import TrainPotentialCase, load_splits, reference_energies
+from sponge.training_case import TrainPotentialCase, build_model, load_splits, reference_energies
 
 SMALL = (
     "trainer.steps=30",
@@ -47,6 +47,23 @@ def test_a_short_training_learns_and_leaves_a_potential(data_mirror: Path, repos
         assert errors[name] == pytest.approx(found[f"test {name} [{unit}]"], rel=1e-4)
     assert (folder / "model.safetensors").stat().st_size < 4e6
     assert not any(parameter.requires_grad for parameter in potential.parameters())
+    check_going_on(folder, repository)
+
+
+def check_going_on(folder: Path, repository: Path) -> None:
+    """A training that starts from another's model has its weights, scale and energies of the elements, all to train."""
+    example = repository / "docs" / "examples" / "train_schnet_ethanol.toml"
+    before = load_potential(model=folder / "model.toml")
+    splits = load_splits("rmd17_ethanol")
+    start = f'model.start="{folder / "model.toml"}"'
+    model = build_model(load_case(example, [*SMALL[:4], "model.options={}", start]).model, splits)
+    for name, value in before.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
+    assert model.training and all(parameter.requires_grad for parameter in model.parameters())
+    with pytest.raises(InputError, match=r"options.features = 128, but the model in model.start has 16"):
+        build_model(load_case(example, [start]).model, splits)
+    with pytest.raises(InputError, match=r'a SchNet, and model.name = "sponge/painn"'):
+        build_model(load_case(example, [start, "model.options={}", 'model.name="sponge/painn"']).model, splits)
 
 
 @pytest.mark.data
