@@ -36,12 +36,15 @@ def concatenate(systems: Sequence[System]) -> System:
     offsets = [sum(one.n_systems for one in systems[:k]) for k in range(len(systems))]
     joined["system"] = torch.cat([one.system + offset for one, offset in zip(systems, offsets, strict=True)])
     joined["stream"] = _distinct(joined["stream"])
-    optional: dict[str, Tensor | None] = {"virial": None, "pace": None}
+    optional: dict[str, Tensor | None] = {"virial": None, "pace": None, "held": None}
     if all(one.virial is not None for one in systems):
         optional["virial"] = torch.cat([one.virial for one in systems])  # type: ignore[misc]
     if any(one.pace is not None for one in systems):
         paces = [one.cell.new_ones(one.n_systems) if one.pace is None else one.pace for one in systems]
         optional["pace"] = torch.cat(paces)
+    if any(one.held is not None for one in systems):
+        held = [one.energy.new_zeros(one.n_systems) if one.held is None else one.held for one in systems]
+        optional["held"] = torch.cat(held)
     auxiliary = {key: torch.cat([one.auxiliary[key] for one in systems]) for key in systems[0].auxiliary}
     n_systems = sum(one.n_systems for one in systems)
     return System(**joined, **optional, auxiliary=auxiliary, n_systems=n_systems)
@@ -60,7 +63,7 @@ def select(batch: System, which: int | slice | Sequence[int] | Int[Tensor, " pic
     atoms = torch.arange(len(index), device=picked.device) + offset[index]
     of_atoms = {name: getattr(batch, name).index_select(0, atoms) for name in OF_ATOMS}
     of_systems = {name: getattr(batch, name).index_select(0, picked) for name in OF_SYSTEMS}
-    for name in ("virial", "pace"):
+    for name in ("virial", "pace", "held"):
         value = getattr(batch, name)
         of_systems[name] = None if value is None else value.index_select(0, picked)
     return tree.replace(

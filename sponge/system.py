@@ -46,6 +46,8 @@ class System(Tree):
     """-dE/d(strain) [eV], float64; None unless the forces were asked for it"""
     pace: Float[Tensor, " systems"] | None = None
     """time step of each system over the dt of the rollout; None is 1 for all"""
+    held: Float[Tensor, " systems"] | None = None
+    """degrees of freedom that constraints take from each system, float64; None is 0 for all: `Constraints.start`"""
     deviation: Float[Tensor, " atoms"] | None = None
     """of an ensemble: the largest deviation among its members of the force on each atom, of all forces since this was
     None [eV/angstrom]; see `sponge.potentials.Ensemble`"""
@@ -69,6 +71,11 @@ class System(Tree):
         """Number of atoms of each system."""
         return self.starts.diff()
 
+    @property
+    def velocities(self) -> Float[Tensor, "atoms 3"]:
+        """Velocity of each atom [angstrom/fs]; zero of a site without mass."""
+        return self.momenta / torch.where(self.masses > 0, self.masses, 1.0)[:, None]
+
     def sum_over_atoms(self, values: Float[Tensor, "atoms *rest"]) -> Float[Tensor, "systems *rest"]:
         """Returns the sum of a value of each atom over each system."""
         return values.new_zeros((self.n_systems, *values.shape[1:])).index_add(0, self.system, values)
@@ -89,7 +96,7 @@ class System(Tree):
         moved = tree.to(self, device=device)
         if dtype is None or dtype == self.positions.dtype:
             return moved
-        double = {"energy": moved.energy, "virial": moved.virial}
+        double = {"energy": moved.energy, "virial": moved.virial, "held": moved.held}
         return tree.replace(tree.to(tree.replace(moved, neighbors=None), dtype=dtype), **double)
 
 

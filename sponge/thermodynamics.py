@@ -13,28 +13,31 @@ from sponge.system import System
 
 def kinetic_energy(system: System) -> Float[Tensor, " systems"]:
     """Returns the kinetic energy of each system [eV], in float64."""
-    double = (system.momenta.double() ** 2).sum(-1) / (2.0 * system.masses.double())
+    masses = system.masses.double()
+    double = (system.momenta.double() ** 2).sum(-1) / (2.0 * torch.where(masses > 0, masses, 1.0))
     return system.sum_over_atoms(double) / units.ACCELERATION
 
 
 def kinetic_tensor(system: System) -> Float[Tensor, "systems 3 3"]:
     """Returns sum over atoms of p p / m of each system [eV], in float64; its trace is twice the kinetic energy."""
-    momenta = system.momenta.double()
-    outer = momenta[:, :, None] * momenta[:, None, :] / system.masses.double()[:, None, None]
+    momenta, masses = system.momenta.double(), system.masses.double()
+    outer = momenta[:, :, None] * momenta[:, None, :] / torch.where(masses > 0, masses, 1.0)[:, None, None]
     return system.sum_over_atoms(outer) / units.ACCELERATION
 
 
 def degrees_of_freedom(system: System, *, removed: int | Tensor = 3) -> Float[Tensor, " systems"]:
-    """Returns 3 N - removed of each system, at least 1.
+    """Returns 3 N - constraints - removed of each system, at least 1; N counts atoms with mass, not virtual sites.
 
-    removed: degrees of freedom that carry no kinetic energy; 3 where the total momentum is zero and kept, 0 where a
-    thermostat acts on every atom by itself, more with constraints; one number, or one for each system.
+    removed: degrees of freedom that carry no kinetic energy, beside those that constraints hold (`System.held`); 3 where
+    the total momentum is zero and kept, 0 where a thermostat acts on every atom by itself; one number, or one for each
+    system.
     """
-    return (3.0 * system.atom_counts.double() - removed).clamp(min=1.0)
+    free = 3.0 * system.sum_over_atoms((system.masses > 0).double())
+    return (free - (0.0 if system.held is None else system.held) - removed).clamp(min=1.0)
 
 
 def temperature(system: System, *, removed: int | Tensor = 3) -> Float[Tensor, " systems"]:
-    """Returns the kinetic temperature of each system [K]: 2 K / ((3 N - removed) k_B)."""
+    """Returns the kinetic temperature of each system [K]: 2 K / (degrees of freedom k_B)."""
     return 2.0 * kinetic_energy(system) / (degrees_of_freedom(system, removed=removed) * units.BOLTZMANN_EV)
 
 

@@ -1,6 +1,7 @@
 """Flows, integrators, thermostats and minimisers of molecular dynamics."""
 
 from sponge.dynamics.averages import Reweighting, TrajectoryAverage
+from sponge.dynamics.constraints import Constraints
 from sponge.dynamics.flows import Kick, Move, OrnsteinUhlenbeck, Refreshed, langevin, velocity_verlet
 from sponge.dynamics.forces import Forces, check_forces
 from sponge.dynamics.minimise import Minimum, minimise
@@ -10,6 +11,7 @@ from sponge.dynamics.resident import Resident
 from sponge.dynamics.velocities import maxwell_boltzmann, without_drift
 
 __all__ = [
+    "Constraints",
     "Forces",
     "Kick",
     "Minimum",

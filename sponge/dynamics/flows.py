@@ -3,6 +3,9 @@
 B kicks the momenta by the forces, A drifts the positions, O is the Ornstein-Uhlenbeck process of a Langevin
 thermostat. Forces belong to the positions: whoever moves these refreshes those, `Refreshed`. Each system of a
 batch advances by its own time step, dt * pace.
+
+With constraints each flow leaves positions and momenta on them: velocity Verlet becomes RATTLE [Andersen1983], BAOAB
+becomes g-BAOAB with one geodesic step a drift [Leimkuhler2016].
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ from torch import Tensor
 from mindsci import random, tree, units
 from mindsci.solvers import Flow, Splitting
 from mindsci.tree import Tree
+from sponge.dynamics.constraints import Constraints
 from sponge.dynamics.forces import Forces
-from sponge.dynamics.velocities import component_numbers, of_each_system, thermal_momentum
+from sponge.dynamics.velocities import component_numbers, of_each_system, projected, thermal_momentum
 from sponge.system import System
 
 
@@ -25,20 +29,33 @@ class Kick(Tree):
     """B: the momenta change by the forces on the atoms."""
 
     reversible: ClassVar[bool] = True
+    constraints: Constraints | None = None
 
     def __call__(self, system: System, t: float, dt: float) -> System:
         step = system.step_of_atoms(dt * units.ACCELERATION)
-        return tree.replace(system, momenta=system.momenta + step * system.forces)
+        return projected(tree.replace(system, momenta=system.momenta + step * system.forces), self.constraints)
 
 
 class Move(Tree):
-    """The positions change by the velocities; the forces are left behind."""
+    """The positions change by the velocities; the forces are left behind.
+
+    Constraints pull along their forces at the start, by as much as keeps them, and the momenta feel it.
+    """
 
     reversible: ClassVar[bool] = True
+    constraints: Constraints | None = None
 
     def __call__(self, system: System, t: float, dt: float) -> System:
         step = system.step_of_atoms(dt)
-        return tree.replace(system, positions=system.positions + step * system.momenta / system.masses[:, None])
+        if self.constraints is None:
+            return tree.replace(system, positions=system.positions + step * system.velocities)
+        # In float64 also between two states in float32, where rounding would heat what is held.
+        before = system.positions.double()
+        after = before + step * system.velocities.double()
+        pulled = self.constraints.displacements(system, before, after)
+        momenta = system.momenta + (system.masses[:, None] * pulled / step).to(system.momenta.dtype)
+        positions = (after + pulled).to(system.positions.dtype)
+        return self.constraints.project(tree.replace(system, positions=positions, momenta=momenta))
 
 
 class Refreshed(Tree):
@@ -70,10 +87,17 @@ class OrnsteinUhlenbeck(Tree):
     stream: Int[Tensor, " systems"]
     element: Int[Tensor, "atoms 3"]
     """number of each component within its system"""
+    constraints: Constraints | None = None
 
     @classmethod
     def of(
-        cls, system: System, *, temperature: float | Tensor, friction: float | Tensor, seed: int
+        cls,
+        system: System,
+        *,
+        temperature: float | Tensor,
+        friction: float | Tensor,
+        seed: int,
+        constraints: Constraints | None = None,
     ) -> OrnsteinUhlenbeck:
         """Returns the thermostat of a batch; temperature and friction are one for all or one for each system.
 
@@ -84,6 +108,7 @@ class OrnsteinUhlenbeck(Tree):
             friction=of_each_system(system, friction, "friction", "/ fs"),
             stream=random.stream(seed, system.stream),
             element=component_numbers(system),
+            constraints=constraints,
         )
 
     def __call__(self, system: System, t: float, dt: float) -> System:
@@ -92,18 +117,27 @@ class OrnsteinUhlenbeck(Tree):
             system.momenta, seed=self.stream[system.system, None], counter=round(t / dt), element=self.element
         )
         width = torch.sqrt(1.0 - kept**2) * thermal_momentum(system, self.temperature)
-        return tree.replace(system, momenta=kept * system.momenta + width * noise)
+        return projected(tree.replace(system, momenta=kept * system.momenta + width * noise), self.constraints)
 
 
-def velocity_verlet(forces: Forces) -> Splitting:
+def verlet_flows(forces: Forces, constraints: Constraints | None) -> dict[str, Flow]:
+    """Returns B, which kicks, and A, which drifts and takes the forces anew."""
+    return {
+        "B": Kick(constraints=constraints),
+        "A": Refreshed(flow=Move(constraints=constraints), forces=forces),
+    }
+
+
+def velocity_verlet(forces: Forces, constraints: Constraints | None = None) -> Splitting:
     """Returns the NVE integrator "BAB" [Swope1982]: symplectic, reversible, second order in dt."""
-    return Splitting(flows={"B": Kick(), "A": Refreshed(flow=Move(), forces=forces)}, order="BAB")
+    return Splitting(flows=verlet_flows(forces, constraints), order="BAB")
 
 
 def langevin(forces: Forces, thermostat: OrnsteinUhlenbeck) -> Splitting:
     """Returns the Langevin integrator "BAOAB" [Leimkuhler2013], with one evaluation of the forces a step.
 
-    The inner "AOA" is one flow, as nothing reads the forces until it is over.
+    The inner "AOA" is one flow, as nothing reads the forces until it is over. Constraints are those of the thermostat.
     """
-    inner = Splitting(flows={"A": Move(), "O": thermostat}, order="AOA")
-    return Splitting(flows={"B": Kick(), "M": Refreshed(flow=inner, forces=forces)}, order="BMB")
+    held = thermostat.constraints
+    inner = Splitting(flows={"A": Move(constraints=held), "O": thermostat}, order="AOA")
+    return Splitting(flows={"B": Kick(constraints=held), "M": Refreshed(flow=inner, forces=forces)}, order="BMB")

@@ -13,7 +13,8 @@ from mindsci import tree, units
 from mindsci.errors import InputError
 from mindsci.solvers import Splitting
 from mindsci.tree import Tree
-from sponge.dynamics.flows import Kick, Move, Refreshed
+from sponge.dynamics.constraints import Constraints
+from sponge.dynamics.flows import verlet_flows
 from sponge.dynamics.forces import Forces
 from sponge.dynamics.velocities import of_each_system
 from sponge.system import System
@@ -134,7 +135,6 @@ class NoseHooverChain(Tree):
         return total
 
 
-def nose_hoover(forces: Forces, thermostat: NoseHooverChain) -> Splitting:
+def nose_hoover(forces: Forces, thermostat: NoseHooverChain, constraints: Constraints | None = None) -> Splitting:
     """Returns the integrator "NBABN": velocity Verlet between two halves of the chain [Martyna1996]."""
-    flows = {"N": thermostat, "B": Kick(), "A": Refreshed(flow=Move(), forces=forces)}
-    return Splitting(flows=flows, order="NBABN")
+    return Splitting(flows={"N": thermostat, **verlet_flows(forces, constraints)}, order="NBABN")

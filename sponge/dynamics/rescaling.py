@@ -11,7 +11,8 @@ from torch import Tensor
 from mindsci import random, tree, units
 from mindsci.solvers import Splitting
 from mindsci.tree import Tree
-from sponge.dynamics.flows import Kick, Move, Refreshed
+from sponge.dynamics.constraints import Constraints
+from sponge.dynamics.flows import verlet_flows
 from sponge.dynamics.forces import Forces
 from sponge.dynamics.velocities import of_each_system
 from sponge.system import System
@@ -92,7 +93,8 @@ class StochasticRescaling(Tree):
         return system.energy + kinetic_energy(system) - system.auxiliary[HEAT]
 
 
-def stochastic_rescaling(forces: Forces, thermostat: StochasticRescaling) -> Splitting:
+def stochastic_rescaling(
+    forces: Forces, thermostat: StochasticRescaling, constraints: Constraints | None = None
+) -> Splitting:
     """Returns the integrator "BABC": velocity Verlet, then the kinetic energy is drawn [Bussi2007]."""
-    flows = {"B": Kick(), "A": Refreshed(flow=Move(), forces=forces), "C": thermostat}
-    return Splitting(flows=flows, order="BABC")
+    return Splitting(flows={"C": thermostat, **verlet_flows(forces, constraints)}, order="BABC")

@@ -8,19 +8,32 @@ from torch import Tensor
 
 from mindsci import random, tree, units
 from mindsci.errors import InputError
+from sponge.dynamics.constraints import Constraints
 from sponge.system import System
 
 
-def maxwell_boltzmann(system: System, *, temperature: float | Tensor, seed: int) -> System:
+def maxwell_boltzmann(
+    system: System, *, temperature: float | Tensor, seed: int, constraints: Constraints | None = None
+) -> System:
     """Returns the system with momenta drawn at a temperature [K], each system's total momentum removed.
 
-    temperature: one for all, or one for each system. Each system draws from its own stream (`System.stream`).
+    temperature: one for all, or one for each system. Each system draws from its own stream (`System.stream`). Raises
+    InputError for a system with constraints that are not given: momenta would break them.
     """
+    if system.held is not None and constraints is None and bool((system.held > 0).any()):
+        raise InputError("the system has constraints; give them: maxwell_boltzmann(..., constraints=constraints)")
     kelvin = of_each_system(system, temperature, "temperature", "K")
     # Counter -1: no step of a thermostat with the same seed draws this noise again.
     stream = random.stream(seed, system.stream)[system.system, None]
     noise = random.normal(system.momenta, seed=stream, counter=-1, element=component_numbers(system))
-    return without_drift(tree.replace(system, momenta=thermal_momentum(system, kelvin) * noise))
+    # Normal values that lose their part along the constraints are canonical on what is left.
+    drawn = projected(tree.replace(system, momenta=thermal_momentum(system, kelvin) * noise), constraints)
+    return without_drift(drawn)
+
+
+def projected(system: System, constraints: Constraints | None) -> System:
+    """Returns the system with momenta that break no constraint."""
+    return system if constraints is None else constraints.project(system)
 
 
 def without_drift(system: System) -> System:
