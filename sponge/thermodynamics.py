@@ -28,9 +28,9 @@ def kinetic_tensor(system: System) -> Float[Tensor, "systems 3 3"]:
 def degrees_of_freedom(system: System, *, removed: int | Tensor = 3) -> Float[Tensor, " systems"]:
     """Returns 3 N - constraints - removed of each system, at least 1; N counts atoms with mass, not virtual sites.
 
-    removed: degrees of freedom that carry no kinetic energy, beside those that constraints hold (`System.held`); 3 where
-    the total momentum is zero and kept, 0 where a thermostat acts on every atom by itself; one number, or one for each
-    system.
+    removed: degrees of freedom that carry no kinetic energy, beside those that constraints hold (`System.held`); 3
+    where the total momentum is zero and kept, 0 where a thermostat acts on every atom by itself; one number, or one for
+    each system.
     """
     free = 3.0 * system.sum_over_atoms((system.masses > 0).double())
     return (free - (0.0 if system.held is None else system.held) - removed).clamp(min=1.0)

@@ -2,6 +2,16 @@
 
 from sponge.builders.amber import from_amber
 from sponge.builders.coordinates import Coordinates, read_coordinates
+from sponge.builders.hydrogen_mass import repartition_hydrogen_mass
 from sponge.builders.molecules import from_file, from_smiles
+from sponge.builders.replicas import replicate_topology
 
-__all__ = ["Coordinates", "from_amber", "from_file", "from_smiles", "read_coordinates"]
+__all__ = [
+    "Coordinates",
+    "from_amber",
+    "from_file",
+    "from_smiles",
+    "read_coordinates",
+    "repartition_hydrogen_mass",
+    "replicate_topology",
+]

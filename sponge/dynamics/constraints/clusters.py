@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy
 import torch
 from jaxtyping import Float, Int
@@ -57,7 +59,7 @@ def batches(
     order, starts = _grouped(cluster.numpy())
     order, ends = chosen.numpy()[order], pairs.numpy()
     found: dict[tuple[int, int], list[tuple[NDArray[numpy.int64], NDArray[numpy.int64]]]] = {}
-    for first, last in zip(starts[:-1], starts[1:], strict=True):
+    for first, last in itertools.pairwise(starts.tolist()):
         members = order[first:last]
         atoms = numpy.unique(ends[members])
         found.setdefault((len(members), len(atoms)), []).append((members, atoms))
@@ -88,7 +90,7 @@ def elimination(pairs: Int[Tensor, "constraints 2"], cluster: Int[Tensor, " cons
     ends = pairs.numpy()
     final = numpy.empty_like(order)
     rows, columns, shared, signs = [0], [], [], []
-    for first, last in zip(starts[:-1], starts[1:], strict=True):
+    for first, last in itertools.pairwise(starts.tolist()):
         members = order[first:last]
         coupling = _couplings(ends[members])
         sequence, lower = _eliminate([set(row) for row in coupling])

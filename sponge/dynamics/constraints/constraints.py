@@ -62,7 +62,7 @@ class Constraints(Tree):
         if topology.n_atoms != system.n_atoms:
             raise InputError(
                 f"the topology has {topology.n_atoms} atoms, the batch {system.n_atoms}; give one of all its systems: "
-                "sponge.builders.copies(topology, replicas)"
+                "sponge.builders.replicate_topology(topology, replicas)"
             )
         if engine not in ("auto", "reference", "numba"):
             raise InputError(f"engine = {engine!r} is none of the constraints; use auto, reference or numba")

@@ -1,7 +1,7 @@
 """Constraints in plain torch: Newton's method for bonds [Ryckaert1977; Andersen1983], SETTLE for water.
 
-Each is differentiable, in float64. A displacement of constrained atoms is G^T lambda over the masses, with rows of G the
-vectors between the atoms of each constraint.
+Each is differentiable, in float64. A displacement of constrained atoms is G^T lambda over the masses, with rows of G
+the vectors between the atoms of each constraint.
 """
 
 from __future__ import annotations
