@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -9,6 +11,9 @@ from torch import Tensor
 from mindsci import units
 from mindsci.errors import InputError
 from sponge.system import System
+
+if TYPE_CHECKING:
+    from sponge.dynamics.constraints import Constraints
 
 
 def kinetic_energy(system: System) -> Float[Tensor, " systems"]:
@@ -46,19 +51,28 @@ def volume(system: System) -> Float[Tensor, " systems"]:
     return torch.linalg.det(system.cell.double()).abs()
 
 
-def pressure_tensor(system: System) -> Float[Tensor, "systems 3 3"]:
+def pressure_tensor(system: System, constraints: Constraints | None = None) -> Float[Tensor, "systems 3 3"]:
     """Returns (sum p p / m + W) / V of each system [eV/angstrom^3], with the virial W that the forces left.
 
-    Raises InputError where there is no virial, or a system that is not periodic along all three axes.
+    Forces of constraints have a virial too: give the constraints that the system is held by. Raises InputError where
+    they are missing, where there is no virial, or a system that is not periodic along all three axes.
     """
     if system.virial is None:
         raise InputError("the system has no virial; take its forces with Forces.of(potential, system, virial=True)")
     if not bool(system.periodic.all()):
         which = (~system.periodic.all(-1)).nonzero().flatten().tolist()
         raise InputError(f"system {which[0]} is not periodic along all three axes and has no pressure; give it a cell")
-    return (kinetic_tensor(system) + system.virial) / volume(system)[:, None, None]
+    if constraints is None and system.held is not None and bool((system.held > 0).any()):
+        raise InputError(
+            "the system has constraints, whose forces have a virial; give them: pressure(system, constraints)"
+        )
+    virial = system.virial if constraints is None else system.virial + constraints.forces(system)[1]
+    return (kinetic_tensor(system) + virial) / volume(system)[:, None, None]
 
 
-def pressure(system: System) -> Float[Tensor, " systems"]:
-    """Returns (2 K + tr W) / (3 V) of each system [eV/angstrom^3]; 1 eV/angstrom^3 is 160.2 GPa."""
-    return pressure_tensor(system).diagonal(dim1=-2, dim2=-1).mean(-1)
+def pressure(system: System, constraints: Constraints | None = None) -> Float[Tensor, " systems"]:
+    """Returns (2 K + tr W) / (3 V) of each system [eV/angstrom^3]; 1 eV/angstrom^3 is 160.2 GPa.
+
+    Constraints are those that the system is held by, as for `pressure_tensor`.
+    """
+    return pressure_tensor(system, constraints).diagonal(dim1=-2, dim2=-1).mean(-1)

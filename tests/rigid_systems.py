@@ -23,7 +23,7 @@ from sponge.topology import (
 
 LENGTH, ANGLE = 1.0, math.radians(109.47)
 """of SPC/E [angstrom], [rad]"""
-SMOOTH = Options(cutoff=4.4, lennard_jones="force_shift", coulomb="shifted_force")
+SMOOTH = Options(cutoff=4.0, lennard_jones="force_shift", coulomb="shifted_force")
 
 
 def water_box(side: int, *, spacing: float = 3.105, seed: int = 0) -> tuple[System, Topology]:
@@ -119,9 +119,11 @@ def _near(bonds: torch.Tensor, count: int) -> torch.Tensor:
     return torch.triu(reach, 1).nonzero()
 
 
-def held(topology: Topology, system: System, options: Options = SMOOTH, **choices: object) -> tuple:
+def held(
+    topology: Topology, system: System, options: Options = SMOOTH, *, virial: bool = False, **choices: object
+) -> tuple:
     """Forces, constraints, and the system on them with its forces."""
     constraints = Constraints.of(topology, system, **choices)
     system = constraints.start(system)
-    forces = Forces.of(ForceField(topology, options), system)
+    forces = Forces.of(ForceField(topology, options), system, skin=0.4, virial=virial)
     return forces, constraints, forces(system)

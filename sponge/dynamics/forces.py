@@ -7,9 +7,11 @@ import torch
 from mindsci import tree
 from mindsci.errors import InputError
 from mindsci.tree import Tree
+from sponge.forcefield.sites import place_virtual_sites, spread_site_forces
 from sponge.neighbors import Neighbors, NeighborSearch, check_distances
 from sponge.potentials.potential import ALL_PAIRS_BELOW, Potential
 from sponge.system import System, name_atom
+from sponge.topology import VirtualSites
 
 SKIN = 1.0
 """[angstrom]: atoms of a liquid take some tens of femtoseconds to use it up"""
@@ -19,33 +21,43 @@ class Forces(Tree):
     """Sets the energy and the forces of a system from a potential; keeps its neighbour list valid on the way.
 
     The list travels in the state, `system.neighbors`, so that a run that is checkpointed or resumed sees the same.
+    Virtual sites are placed by their parents first, and hand their forces on to them.
     """
 
     potential: Potential
     search: NeighborSearch | None
     """None for a potential that looks at no pairs"""
     virial: bool = False
+    sites: VirtualSites | None = None
 
     @classmethod
     def of(
-        cls, potential: Potential, system: System, *, skin: float = SKIN, virial: bool = False, engine: str = "auto"
+        cls,
+        potential: Potential,
+        system: System,
+        *,
+        skin: float = SKIN,
+        virial: bool = False,
+        engine: str = "auto",
+        sites: VirtualSites | None = None,
     ) -> Forces:
         """Returns the forces of a potential on this system and all its later states.
 
         Raises InputError for an element that the potential does not know, atoms on top of each other, and a cell that
         is too small.
         """
+        system = place_virtual_sites(system, sites)
         potential.check(system)
         if potential.cutoff == 0:
-            return cls(potential=potential, search=None, virial=virial)
+            return cls(potential=potential, search=None, virial=virial, sites=sites)
         search = NeighborSearch(
             cutoff=potential.cutoff, half=potential.half, skin=skin, engine=engine, constant=ALL_PAIRS_BELOW
         )
         check_distances(system, search.build(system), potential.closest)
-        return cls(potential=potential, search=search, virial=virial)
+        return cls(potential=potential, search=search, virial=virial, sites=sites)
 
     def __call__(self, system: System) -> System:
-        system = self.listed(system)
+        system = self.listed(place_virtual_sites(system, self.sites))
         # The tape costs memory and a third more time: it is kept only for someone who will differentiate.
         differentiate = torch.is_grad_enabled() and (
             system.positions.requires_grad or bool(tree.parameters(self.potential))
@@ -54,7 +66,11 @@ class Forces(Tree):
         deviation = found.deviation
         if deviation is not None and system.deviation is not None:
             deviation = torch.maximum(system.deviation, deviation.detach())
-        return tree.replace(system, energy=found.energy, forces=found.forces, virial=found.virial, deviation=deviation)
+        forces, virial = found.forces, found.virial
+        if self.sites is not None:
+            forces, lacking = spread_site_forces(system, self.sites, forces)
+            virial = None if virial is None else virial + lacking
+        return tree.replace(system, energy=found.energy, forces=forces, virial=virial, deviation=deviation)
 
     def listed(self, system: System) -> System:
         """Returns the system with a neighbour list that serves at its positions."""

@@ -2,6 +2,6 @@
 
 from sponge.forcefield.force_field import ForceField
 from sponge.forcefield.options import Options
-from sponge.forcefield.sites import place_virtual_sites
+from sponge.forcefield.sites import place_virtual_sites, spread_site_forces
 
-__all__ = ["ForceField", "Options", "place_virtual_sites"]
+__all__ = ["ForceField", "Options", "place_virtual_sites", "spread_site_forces"]
