@@ -84,17 +84,27 @@ class NoseHooverChain(Tree):
     def __call__(self, system: System, t: float, dt: float) -> System:
         if RATES not in system.auxiliary:
             raise InputError("the state has no Nosé-Hoover chain; begin with thermostat.start(system)")
-        twice_kinetic = 2.0 * kinetic_energy(system)
-        places = list(system.auxiliary[POSITIONS].unbind(-1))
-        rates = list(system.auxiliary[RATES].unbind(-1))
-        scale = torch.ones_like(twice_kinetic)
-        for _, weight in itertools.product(range(self.substeps), SUZUKI):
-            step = system.step_of_systems(dt * weight / self.substeps)
-            twice_kinetic, factor = self._advance(twice_kinetic, places, rates, step)
-            scale = scale * factor
-        chain = {POSITIONS: torch.stack(places, -1), RATES: torch.stack(rates, -1)}
+        places, rates = system.auxiliary[POSITIONS], system.auxiliary[RATES]
+        scale, places, rates = self.propagate(2.0 * kinetic_energy(system), places, rates, system.step_of_systems(dt))
+        chain = {POSITIONS: places, RATES: rates}
         factors = scale.to(system.momenta.dtype)[system.system, None]
         return tree.replace(system, momenta=factors * system.momenta, auxiliary=system.auxiliary | chain)
+
+    def propagate(
+        self,
+        twice_kinetic: Float[Tensor, " systems"],
+        places: Float[Tensor, "systems links"],
+        rates: Float[Tensor, "systems links"],
+        step: float | Tensor,
+    ) -> tuple[Float[Tensor, " systems"], Float[Tensor, "systems links"], Float[Tensor, "systems links"]]:
+        """Returns the factor of the momenta after a time step [fs], and the chain's positions and rates."""
+        positions, speeds = list(places.unbind(-1)), list(rates.unbind(-1))
+        scale = torch.ones_like(twice_kinetic)
+        for _, weight in itertools.product(range(self.substeps), SUZUKI):
+            share = step * weight / self.substeps
+            twice_kinetic, factor = self._advance(twice_kinetic, positions, speeds, share)
+            scale = scale * factor
+        return scale, torch.stack(positions, -1), torch.stack(speeds, -1)
 
     def _advance(
         self, twice_kinetic: Tensor, places: list[Tensor], rates: list[Tensor], step: float | Tensor
@@ -127,9 +137,15 @@ class NoseHooverChain(Tree):
 
     def conserved(self, system: System) -> Float[Tensor, " systems"]:
         """Returns energy, kinetic energy and what the chain holds [eV]: constant to the order of the integrator."""
+        held = self.energy_of(system.auxiliary[POSITIONS], system.auxiliary[RATES])
+        return system.energy + kinetic_energy(system) + held
+
+    def energy_of(
+        self, places: Float[Tensor, "systems links"], rates: Float[Tensor, "systems links"]
+    ) -> Float[Tensor, " systems"]:
+        """Returns what a chain holds [eV]."""
         thermal = units.BOLTZMANN_EV * self.temperature.double()
-        places, rates = system.auxiliary[POSITIONS], system.auxiliary[RATES]
-        total = system.energy + kinetic_energy(system) + self.freedom * thermal * places[:, 0]
+        total = self.freedom * thermal * places[:, 0]
         for k, mass in enumerate(self.masses()):
             total = total + 0.5 * mass * rates[:, k] ** 2 + (thermal * places[:, k] if k else 0.0)
         return total

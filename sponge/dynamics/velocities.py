@@ -55,16 +55,19 @@ def component_numbers(system: System) -> Int[Tensor, "atoms 3"]:
 
 
 def of_each_system(
-    system: System, value: float | Tensor, name: str, unit: str, *, positive: bool = False
+    system: System, value: float | Tensor, name: str, unit: str, *, positive: bool = False, signed: bool = False
 ) -> Float[Tensor, " systems"]:
     """Returns the value for each system, in the precision of the positions.
 
-    Raises InputError below zero, where `positive` at zero, and for as many values as there are no systems.
+    Raises InputError below zero unless it is `signed`, where `positive` at zero, and for as many values as there are no
+    systems.
     """
     values = torch.as_tensor(value, dtype=system.positions.dtype, device=system.positions.device)
     if values.ndim > 1 or (values.ndim == 1 and len(values) != system.n_systems):
         raise InputError(f"{name} has shape {list(values.shape)}; give one, or one for each of {system.n_systems}")
-    if not bool(((values > 0) if positive else (values >= 0)).all()):
+    if signed and not bool(values.isfinite().all()):
+        raise InputError(f"{name} = {value} {unit}; use finite ones")
+    if not signed and not bool(((values > 0) if positive else (values >= 0)).all()):
         limit = "each must be positive" if positive else "none may be negative"
         raise InputError(f"{name} = {value} {unit}; {limit}")
     return values.expand(system.n_systems)
