@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from mindsci import tree
@@ -45,6 +45,8 @@ def concatenate(systems: Sequence[System]) -> System:
     if any(one.held is not None for one in systems):
         held = [one.energy.new_zeros(one.n_systems) if one.held is None else one.held for one in systems]
         optional["held"] = torch.cat(held)
+    if all(one.slow_forces is not None for one in systems):
+        optional["slow_forces"] = torch.cat([one.slow_forces for one in systems])  # type: ignore[misc]
     auxiliary = {key: torch.cat([one.auxiliary[key] for one in systems]) for key in systems[0].auxiliary}
     n_systems = sum(one.n_systems for one in systems)
     return System(**joined, **optional, auxiliary=auxiliary, n_systems=n_systems)
@@ -63,6 +65,7 @@ def select(batch: System, which: int | slice | Sequence[int] | Int[Tensor, " pic
     atoms = torch.arange(len(index), device=picked.device) + offset[index]
     of_atoms = {name: getattr(batch, name).index_select(0, atoms) for name in OF_ATOMS}
     of_systems = {name: getattr(batch, name).index_select(0, picked) for name in OF_SYSTEMS}
+    loose = {"deviation": batch.deviation, "slow_forces": batch.slow_forces}
     for name in ("virial", "pace", "held"):
         value = getattr(batch, name)
         of_systems[name] = None if value is None else value.index_select(0, picked)
@@ -74,7 +77,7 @@ def select(batch: System, which: int | slice | Sequence[int] | Int[Tensor, " pic
         stream=_distinct(batch.stream.index_select(0, picked)),
         auxiliary={key: value.index_select(0, picked) for key, value in batch.auxiliary.items()},
         n_systems=len(picked),
-        deviation=None if batch.deviation is None else batch.deviation.index_select(0, atoms),
+        **{name: None if value is None else value.index_select(0, atoms) for name, value in loose.items()},
         neighbors=None,
     )
 
@@ -89,6 +92,25 @@ def replicate(system: System, copies: int) -> System:
     if copies < 1:
         raise InputError(f"copies = {copies}; use 1 or more")
     return select(system, list(range(system.n_systems)) * copies)
+
+
+def preferred(taken: Bool[Tensor, " systems"], one: System, other: System) -> System:
+    """Returns the places, cells and energies of `one` where a system is taken, else of `other`; what else is of `one`.
+
+    The neighbour list is that of `one` too, whose skin covers what has not moved.
+    """
+    of_atoms, of_cells = taken.index_select(0, one.system)[:, None], taken[:, None, None]
+    virial = None
+    if one.virial is not None and other.virial is not None:
+        virial = torch.where(of_cells, one.virial, other.virial)
+    return tree.replace(
+        one,
+        positions=torch.where(of_atoms, one.positions, other.positions),
+        forces=torch.where(of_atoms, one.forces, other.forces),
+        cell=torch.where(of_cells, one.cell, other.cell),
+        energy=torch.where(taken, one.energy, other.energy),
+        virial=virial,
+    )
 
 
 def _indices(batch: System, which: int | slice | Sequence[int] | Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def restored(start: System, tensors: dict[str, Tensor], forces: Forces) -> Syste
     device = start.positions.device
     given = {name: tensor.to(device) for name, tensor in tensors.items()}
     auxiliary = {name.partition(".")[2]: given[name] for name in given if name.startswith("auxiliary.")}
-    optional = {name: given.get(name) for name in ("virial", "pace", "held")}
+    optional = {name: given.get(name) for name in ("virial", "pace", "held", "slow_forces")}
     fields = {
         name: given[name]
         for name, _ in tree.named_leaves(tree.replace(start, neighbors=None, deviation=None))

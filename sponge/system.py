@@ -48,6 +48,8 @@ class System(Tree):
     """time step of each system over the dt of the rollout; None is 1 for all"""
     held: Float[Tensor, " systems"] | None = None
     """degrees of freedom that constraints take from each system, float64; None is 0 for all: `Constraints.start`"""
+    slow_forces: Float[Tensor, "atoms 3"] | None = None
+    """the part of `forces` that kicks with a longer step, of a run with several [eV/angstrom]"""
     deviation: Float[Tensor, " atoms"] | None = None
     """of an ensemble: the largest deviation among its members of the force on each atom, of all forces since this was
     None [eV/angstrom]; see `sponge.potentials.Ensemble`"""

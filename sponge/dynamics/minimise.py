@@ -9,11 +9,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mindsci import tree
 from mindsci.errors import InputError, UnknownNameError
 from mindsci.tree import Tree
+from sponge.dynamics.constraints import Constraints
 from sponge.dynamics.fire import Fire
 from sponge.dynamics.forces import Forces, check_forces
 from sponge.dynamics.lbfgs import LBFGS
+from sponge.dynamics.steepest_descent import SteepestDescent
 from sponge.system import System
 
 
@@ -41,7 +44,20 @@ class Walk(Protocol):
         """Returns the walk after one step, in which the systems that are not active rest."""
 
 
-METHODS: dict[str, type[Walk]] = {"fire": Fire, "lbfgs": LBFGS}
+METHODS: dict[str, type[Walk]] = {"fire": Fire, "lbfgs": LBFGS, "steepest_descent": SteepestDescent}
+
+
+class OnConstraints(Tree):
+    """Forces along what constraints allow, at places that are brought back onto them."""
+
+    forces: Forces
+    constraints: Constraints
+
+    def __call__(self, system: System) -> System:
+        points = system.positions.double()
+        back = self.constraints.displacements(system, points, points)
+        system = self.forces(tree.replace(system, positions=(points + back).to(system.positions.dtype)))
+        return tree.replace(system, forces=self.constraints.tangential(system, system.forces))
 
 
 def minimise(
@@ -51,17 +67,20 @@ def minimise(
     max_force: float = 0.01,
     max_steps: int = 1000,
     method: str = "fire",
+    constraints: Constraints | None = None,
     each: Callable[[int, float], None] | None = None,
 ) -> Minimum:
     """Returns the systems at minima of their energies: no atom feels more than max_force [eV/angstrom].
 
-    `method`: fire [Bitzek2006] or lbfgs [Liu1989], which takes fewer steps. `each` is told (step, largest force).
-    Raises InputError where max_steps were not enough, with how far it came, and where forces are not finite.
+    `method`: fire [Bitzek2006], lbfgs [Liu1989], which takes fewer steps, or steepest_descent, which takes most and
+    never goes uphill. With constraints the minimum is the one that they allow, and forces are counted without their
+    part along them; those of the system that is returned are whole. `each` is told (step, largest force). Raises InputError where max_steps were not enough, with how far it came, and where forces are not finite.
     """
     if method not in METHODS:
         raise UnknownNameError.of("minimiser", method, METHODS)
+    felt: Any = forces if constraints is None else OnConstraints(forces=forces, constraints=constraints)
     with torch.no_grad():
-        system = forces(system)
+        system = felt(system)
         check_forces(system)
         walk = METHODS[method].begin(system)
         steps = torch.zeros_like(system.stream)
@@ -71,10 +90,11 @@ def minimise(
                 each(count, float(largest.max()))
             active = ~(largest <= max_force)
             if not bool(active.any()):
-                return Minimum(system=walk.system, n_steps=count, max_force=float(largest.max()), steps=steps)
+                found = walk.system if constraints is None else forces(walk.system)
+                return Minimum(system=found, n_steps=count, max_force=float(largest.max()), steps=steps)
             check_forces(walk.system)
             if count < max_steps:
-                walk = walk.step(forces, active)
+                walk = walk.step(felt, active)
                 steps = torch.where(active, count + 1, steps)
     raise InputError(
         f"the energy minimum was not reached in {max_steps} steps by {int(active.sum())} of {system.n_systems} systems "

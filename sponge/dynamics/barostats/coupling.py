@@ -1,4 +1,4 @@
-"""Which edges of a cell change together."""
+"""Which edges of a cell change together, and a barostat after each step of an integrator."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mindsci.errors import InputError, UnknownNameError
+from mindsci.solvers import Flow, Splitting
 from sponge.system import System
 
 COUPLINGS = {
@@ -27,7 +28,7 @@ def parts_of(system: System, coupling: str) -> Float[Tensor, "parts 3"]:
     if not bool(system.periodic.all()):
         which = (~system.periodic.all(-1)).nonzero().flatten().tolist()
         raise InputError(
-            f"system {which[0]} is not periodic along all three axes: a barostat has no volume to change; give it a cell"
+            f"system {which[0]} is not periodic along all three axes, so it has no volume to change; give it a cell"
         )
     return torch.tensor(COUPLINGS[coupling], dtype=torch.float64, device=system.positions.device)
 
@@ -44,3 +45,11 @@ def mean_of_parts(
 ) -> Float[Tensor, "systems parts"]:
     """Returns the mean over the axes of each part."""
     return (values @ parts.mT) / parts.sum(1)
+
+
+def at_pressure(integrator: Splitting, barostat: Flow) -> Splitting:
+    """Returns the integrator with a barostat as its last flow, "V": one that moves the cell once in some steps.
+
+    The integrator is one at constant temperature, such as `langevin(forces, thermostat)`.
+    """
+    return Splitting(flows=integrator.flows | {"V": barostat}, order=integrator.order + "V")

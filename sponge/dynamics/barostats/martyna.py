@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mindsci import tree, units
 from mindsci.errors import InputError
-from mindsci.solvers import Splitting
+from mindsci.solvers import Flow, Splitting
 from mindsci.tree import Tree
 from sponge.dynamics.barostats.bodies import Bodies
 from sponge.dynamics.barostats.cell_rescaling import check_virial
@@ -193,18 +193,17 @@ def _slope(x: Tensor) -> Tensor:
 
 
 def martyna_tobias_klein(
-    forces: Forces, pistons: Pistons, thermostat: NoseHooverChain, constraints: Constraints | None = None
+    forces: Forces, pistons: Pistons, thermostat: Flow, constraints: Constraints | None = None
 ) -> Splitting:
     """Returns the integrator "NQPBABPQN" at constant temperature and pressure [Martyna1996].
 
+    thermostat: of the particles, a NoseHooverChain, or another that keeps the total momentum where `removed` says so.
     Raises InputError where a constraint joins two bodies, which the cell would pull apart.
     """
     if constraints is not None:
         body = pistons.bodies.body[constraints.pairs]
         if bool((body[:, 0] != body[:, 1]).any()):
-            raise InputError(
-                "a constraint joins two bodies of the barostat; give it the topology: Pistons.of(topology=)"
-            )
+            raise InputError("a constraint joins two bodies of the barostat; give the topology: Pistons.of(topology=)")
     flows = {
         "N": thermostat,
         "Q": PistonChain(pistons=pistons),

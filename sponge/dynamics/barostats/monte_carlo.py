@@ -11,6 +11,7 @@ from torch import Tensor
 from mindsci import random, tree, units
 from mindsci.errors import InputError
 from mindsci.tree import Tree
+from sponge.batch import preferred
 from sponge.dynamics.barostats.bodies import Bodies
 from sponge.dynamics.barostats.coupling import parts_of, strain_of_axes
 from sponge.dynamics.forces import Forces
@@ -112,7 +113,7 @@ class MonteCarloBarostat(Tree):
         growth = change.sum(-1)
         # A trial whose energy is not a number is refused: no comparison with it holds.
         taken = torch.log1p(-noise[:, 2]) < -work / thermal + (self.bodies.count(system) + 1.0) * growth
-        return self._settled(merged(taken, trial, system), chosen, taken)
+        return self._settled(preferred(taken, trial, system), chosen, taken)
 
     def _settled(self, system: System, chosen: Tensor, taken: Tensor) -> System:
         """Counts the trials, and after enough of them widens moves that are nearly all taken, or narrows them."""
@@ -126,20 +127,3 @@ class MonteCarloBarostat(Tree):
         width = torch.where(full, (factor * kept[WIDTH]).clamp(max=WIDEST), kept[WIDTH])
         counts = {TRIED: torch.where(full, 0.0, tried), TAKEN: torch.where(full, 0.0, accepted)}
         return tree.replace(system, auxiliary=kept | counts | {WIDTH: width})
-
-
-def merged(taken: Tensor, one: System, other: System) -> System:
-    """Returns each system from `one` where it is taken, else from `other`; with the neighbour list of `one`."""
-    of_atoms = taken.index_select(0, one.system)[:, None]
-    of_cells = taken[:, None, None]
-    virial = None
-    if one.virial is not None and other.virial is not None:
-        virial = torch.where(of_cells, one.virial, other.virial)
-    return tree.replace(
-        one,
-        positions=torch.where(of_atoms, one.positions, other.positions),
-        forces=torch.where(of_atoms, one.forces, other.forces),
-        cell=torch.where(of_cells, one.cell, other.cell),
-        energy=torch.where(taken, one.energy, other.energy),
-        virial=virial,
-    )
