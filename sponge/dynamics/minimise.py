@@ -74,7 +74,8 @@ def minimise(
 
     `method`: fire [Bitzek2006], lbfgs [Liu1989], which takes fewer steps, or steepest_descent, which takes most and
     never goes uphill. With constraints the minimum is the one that they allow, and forces are counted without their
-    part along them; those of the system that is returned are whole. `each` is told (step, largest force). Raises InputError where max_steps were not enough, with how far it came, and where forces are not finite.
+    part along them; those of the system that is returned are whole. `each` is told (step, largest force). Raises
+    InputError where max_steps were not enough, with how far it came, and where forces are not finite.
     """
     if method not in METHODS:
         raise UnknownNameError.of("minimiser", method, METHODS)

@@ -80,15 +80,6 @@ def multiple_steps(flow: Flow, slow: Forces, *, count: int, constraints: Constra
 
 def fast_and_slow(topology: Topology) -> tuple[Topology, Topology]:
     """Returns the covalent terms with 1-4 pairs, and the nonbonded ones: what usually is fast, and slow."""
-    names = (
-        "bonds",
-        "angles",
-        "urey_bradley",
-        "torsions",
-        "impropers",
-        "harmonic_impropers",
-        "torsion_maps",
-        "pairs14",
-    )
-    slow = tree.replace(topology, generalised_born=None, **dict.fromkeys(names))
-    return tree.replace(topology, nonbonded=None), tree.replace(slow, generalised_born=topology.generalised_born)
+    covalent = ("bonds", "angles", "urey_bradley", "torsions", "impropers", "harmonic_impropers", "torsion_maps")
+    fast = tree.replace(topology, nonbonded=None, generalised_born=None)
+    return fast, tree.replace(topology, pairs14=None, **dict.fromkeys(covalent))

@@ -187,7 +187,7 @@ def test_what_pistons_and_chains_keep_fluctuates_to_second_order_in_dt(coupling:
     steps, rms = (1.0, 2.0, 4.0), []
     for dt in steps:
         pistons = Pistons.of(
-            forces, system, temperature=KELVIN, pressure=6e-5, period=200.0, topology=topology, coupling=coupling
+            forces, system, temperature=KELVIN, pressure=6e-5, period=400.0, topology=topology, coupling=coupling
         )
         chain = NoseHooverChain.of(system, temperature=KELVIN, period=100.0)
         step = martyna_tobias_klein(forces, pistons, chain, constraints)
@@ -209,8 +209,10 @@ def test_what_pistons_and_chains_keep_fluctuates_to_second_order_in_dt(coupling:
 
 
 def test_work_of_cell_rescaling_is_what_the_energy_gains_to_first_order() -> None:
-    """Without a thermostat, what is conserved fluctuates as the step of the barostat: a random error of its power 3/2
-    in each move [Bernetti2020], over a number of moves that goes as one over it."""
+    """Without a thermostat: a random error of the power 3/2 of the step of the barostat in each move [Bernetti2020].
+
+    Over a number of moves that goes as one over the step, it makes a slope of 1.
+    """
     system, places = cubes(64, 4)
     stiffness = THERMAL / SPREAD**2
     forces = Forces.of(Breathing(stiffness, places), system, virial=True)
@@ -229,13 +231,13 @@ def test_work_of_cell_rescaling_is_what_the_energy_gains_to_first_order() -> Non
         )
         start = barostat.start(moving)
         with torch.no_grad():
-            after, _ = rollout(at_pressure(velocity_verlet(forces), barostat), start, n_steps=40, dt=5.0)
+            after, _ = rollout(at_pressure(velocity_verlet(forces), barostat), start, n_steps=64, dt=2.5)
         gained = barostat.conserved(after) - barostat.conserved(start)
         rms.append(float(gained.square().mean().sqrt()))
         total = after.energy + kinetic_energy(after) - start.energy - kinetic_energy(start)
-        assert rms[-1] < 0.3 * float(total.square().mean().sqrt())
+        assert rms[-1] < 0.1 * float(total.square().mean().sqrt())
     slope = numpy.polyfit(numpy.log(steps), numpy.log(rms), 1)[0]
-    assert slope == pytest.approx(1.0, abs=0.4), rms
+    assert slope == pytest.approx(1.0, abs=0.3), rms
 
 
 def barostats_of_water(

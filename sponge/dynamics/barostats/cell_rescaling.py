@@ -19,7 +19,7 @@ from sponge.system import System
 from sponge.thermodynamics import kinetic_energy, volume
 from sponge.topology import Topology
 
-WORK = "cell_rescaling_work"
+WORK, BEGAN = "cell_rescaling_work", "cell_rescaling_volume"
 WATER = 72.0
 """compressibility of water at 300 K, 4.5e-5 / bar [angstrom^3/eV]"""
 
@@ -27,9 +27,11 @@ WATER = 72.0
 class CellRescaling(Tree):
     """R: the logarithm e of the size of each part of the cell drifts with the excess of pressure, and diffuses.
 
-    de = d/3 beta / tau (P_int - P) dt + sqrt(2 k_B T d/3 beta / (tau V)) dW, d the axes of the part [Bernetti2020,
-    eq. 9]; centres of the bodies scale with the cell, their momenta against it. Sizes v then have the density
-    V^N exp(-(U + P V) / k_B T) with respect to the product of dv, to first order in the step over tau.
+    de = D ((P_int - P) V / k_B T + 1) dt + sqrt(2 D) dW with D = d/3 beta k_B T / (tau V_0), d the axes of the part:
+    sizes v then have the density V^N exp(-(U + P V) / k_B T) with respect to the product of dv, to first order in the
+    step over tau. [Bernetti2020] lets D go as 1 / V, which is the same where V is near V_0, the volume at the start;
+    with a constant one the noise is additive in e, in every coupling. Centres of the bodies scale with the cell, their
+    momenta against it.
     """
 
     reversible: ClassVar[bool] = False
@@ -91,11 +93,12 @@ class CellRescaling(Tree):
         )
 
     def start(self, system: System) -> System:
-        """Returns the system with whole molecules and no work done yet, unless it has a count already."""
+        """Returns the system with whole molecules, its volume noted and no work done yet, unless that is there."""
         system = self.bodies.start(system)
         if WORK in system.auxiliary:
             return system
-        return tree.replace(system, auxiliary=system.auxiliary | {WORK: torch.zeros_like(system.energy)})
+        begin = {WORK: torch.zeros_like(system.energy), BEGAN: volume(system)}
+        return tree.replace(system, auxiliary=system.auxiliary | begin)
 
     def __call__(self, system: System, t: float, dt: float) -> System:
         step = round(t / dt)
@@ -110,26 +113,29 @@ class CellRescaling(Tree):
             counter=step,
             element=torch.arange(len(self.parts), device=self.stream.device)[None],
         )
-        drift, width = self._rates(system)
-        change = drift * span + width * torch.sqrt(span) * noise
+        drift, width = self._drift(system) * span, torch.sqrt(2.0 * self._diffusion(system) * span)
+        change = drift + width * noise
         strain = strain_of_axes(self.parts, change)
         after = self.forces(rescaled_momenta(self.bodies.scaled(system, strain.exp()), self.bodies, strain))
-        back, width_back = self._rates(after)
         # By how much the way there is likelier than the way back; at equilibrium that is the free energy gained.
-        returned = (-change - back * span) / (width_back * torch.sqrt(span))
-        bias = 0.5 * (returned**2 - noise**2) + torch.log(width_back / width)
-        work = system.auxiliary[WORK] - units.BOLTZMANN_EV * self.temperature * bias.sum(-1)
+        returned = (-change - self._drift(after) * span) / width
+        bias = 0.5 * (returned**2 - noise**2).sum(-1)
+        work = system.auxiliary[WORK] - units.BOLTZMANN_EV * self.temperature * bias
         return tree.replace(after, auxiliary=after.auxiliary | {WORK: work})
 
-    def _rates(self, system: System) -> tuple[Float[Tensor, "systems parts"], Float[Tensor, "systems parts"]]:
-        """Drift [1/fs] and width of the noise [1/fs^0.5] of each part."""
-        axes, V = self.parts.sum(1), volume(system)[:, None]
+    def _diffusion(self, system: System) -> Float[Tensor, "systems parts"]:
+        """D of each part [1/fs]."""
+        thermal = units.BOLTZMANN_EV * self.temperature
+        pace = self.compressibility * thermal / (self.time * system.auxiliary[BEGAN])
+        return pace[:, None] * self.parts.sum(1) / 3.0
+
+    def _drift(self, system: System) -> Float[Tensor, "systems parts"]:
+        """Mean rate of the logarithm of each part's size [1/fs]."""
         thermal = units.BOLTZMANN_EV * self.temperature[:, None]
-        rate = axes / 3.0 * (self.compressibility / self.time)[:, None]
-        inside = mean_of_parts(self.parts, self.bodies.pressure(system))
-        # A total momentum that is kept is missing in the pressure.
-        inside = inside + self.removed[:, None] / 3.0 * thermal / V
-        return rate * (inside - self.pressure[:, None]), torch.sqrt(2.0 * thermal * rate / V)
+        excess = mean_of_parts(self.parts, self.bodies.pressure(system)) - self.pressure[:, None]
+        # 1 for the density by dv, not de; a total momentum that is kept at zero is missing in the pressure.
+        measure = 1.0 + self.removed[:, None] / 3.0
+        return self._diffusion(system) * (excess * volume(system)[:, None] / thermal + measure)
 
     def conserved(self, system: System) -> Float[Tensor, " systems"]:
         """Returns energy, kinetic energy and P V less the work of the barostat [eV], to add what a thermostat holds.
@@ -138,6 +144,7 @@ class CellRescaling(Tree):
         """
         thermal = units.BOLTZMANN_EV * self.temperature
         V = volume(system)
+        # The sum of the logarithms of the parts' sizes is that of the volume.
         measure = (1.0 + self.removed / 3.0) * torch.log(V)
         held = system.energy + kinetic_energy(system) + self.pressure * V - thermal * measure
         return held - system.auxiliary[WORK]
