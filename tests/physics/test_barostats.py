@@ -104,11 +104,12 @@ def setup(
     ],
 )
 def test_each_part_of_the_cell_has_the_distribution_of_its_springs(name: str, coupling: str) -> None:
-    replicas, samples, every = 96, 6, 40
+    replicas, samples, every = 256, 2, 40
     system, places = cubes(replicas, 4)
     stiffness = THERMAL / SPREAD**2
     forces = Forces.of(Breathing(stiffness, places), system, virial=True)
-    dt = 8.0 if name == "pistons" else 0.4 / math.sqrt(SPRING / MASS * units.ACCELERATION)
+    # omega dt = 0.2 lowers kinetic energies, and with them the pressure, by (omega dt)^2 / 4 = 1 % [Leimkuhler2013].
+    dt = 8.0 if name == "pistons" else 0.2 / math.sqrt(SPRING / MASS * units.ACCELERATION)
     moving = forces(maxwell_boltzmann(system, temperature=KELVIN, seed=1))
     rate = 0.05 / dt * 3.0 * SIDE**3 / stiffness
     step, moving = setup(name, forces, moving, pressure=0.0, coupling=coupling, removed=0, rate=rate)
@@ -145,7 +146,7 @@ def test_volumes_of_an_ideal_gas_have_a_gamma_distribution(name: str) -> None:
     With N = 4 the shape of N or N + 2 would be refused. Of the barostat of first order the step over the time of
     relaxation is 0.05.
     """
-    replicas, atoms, samples, every = 96, 4, 6, 50
+    replicas, atoms, samples, every = 256, 4, 2, 40
     system, _ = cubes(replicas, atoms)
     low = (atoms + 1) * THERMAL / SIDE**3
     pressure = torch.where(torch.arange(replicas) % 2 == 0, low, 2.0 * low).double()
@@ -156,8 +157,8 @@ def test_volumes_of_an_ideal_gas_have_a_gamma_distribution(name: str) -> None:
         name, forces, moving, pressure=pressure, coupling="isotropic", removed=3, rate=0.15 / dt / (1.5 * low)
     )
     with torch.no_grad():
-        moving, _ = rollout(step, moving, n_steps=150, dt=dt)
-        moving, seen = rollout(step, moving, n_steps=samples * every, dt=dt, start=150, every=every, observe=volume)
+        moving, _ = rollout(step, moving, n_steps=100, dt=dt)
+        moving, seen = rollout(step, moving, n_steps=samples * every, dt=dt, start=100, every=every, observe=volume)
     limit = stats.chi2.ppf(0.999, BINS - 1)
     for k, factor in ((0, 1.0), (1, 2.0)):
         volumes, scale = seen[:, k::2], THERMAL / (factor * low)
@@ -180,7 +181,7 @@ def wet() -> tuple[Forces, Constraints, System, Topology]:
     return forces, constraints, drawn, topology
 
 
-@pytest.mark.parametrize("coupling", ["isotropic", "anisotropic"])
+@pytest.mark.parametrize("coupling", ["anisotropic", pytest.param("isotropic", marks=pytest.mark.slow)])
 def test_what_pistons_and_chains_keep_fluctuates_to_second_order_in_dt(coupling: str) -> None:
     """Rigid water, whose molecules the cell moves as wholes."""
     forces, constraints, system, topology = wet()
@@ -195,7 +196,7 @@ def test_what_pistons_and_chains_keep_fluctuates_to_second_order_in_dt(coupling:
             after, seen = rollout(
                 step,
                 chain.start(pistons.start(system)),
-                n_steps=round(100 / dt),
+                n_steps=round(80 / dt),
                 dt=dt,
                 observe=lambda s, p=pistons, c=chain: p.conserved(s) + c.conserved(s),
             )
