@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mindsci import tree
 from mindsci.errors import InputError
@@ -64,18 +64,27 @@ def _with_slow(system: System, slow: Forces) -> System:
     return tree.replace(found, forces=forces, slow_forces=found.forces, energy=energy, virial=virial)
 
 
-def multiple_steps(flow: Flow, slow: Forces, *, count: int, constraints: Constraints | None = None) -> Splitting:
+def multiple_steps(flow: Flow, slow: Forces, *, count: int) -> Splitting:
     """Returns the integrator "SFS": `count` steps of a flow between two halves of a kick by slow forces.
 
-    flow: an integrator with the fast forces, such as `velocity_verlet(fast)`, with its thermostat and constraints; a
-    step of the whole is `count` of its own. The longest step is near half the period of the fastest motion: resonance.
-    Both forces see one neighbour list, which is made for the longer cutoff: give both that one. Raises InputError below
-    one step.
+    flow: an integrator with the fast forces, such as `velocity_verlet(fast)`, with its thermostat and constraints,
+    which the slow kick takes over; a step of the whole is `count` of its own. A step near half the period of the
+    fastest motion meets resonances. Both forces see one neighbour list, which is made for the longer cutoff: give both
+    that one. Raises InputError below one step.
     """
     if count < 1:
         raise InputError(f"count = {count}; use 1 or more fast steps")
     inner = FastSteps(flow=flow, slow=slow, count=count)
-    return Splitting(flows={"S": SlowKick(constraints=constraints), "F": inner}, order="SFS")
+    return Splitting(flows={"S": SlowKick(constraints=constraints_of(flow)), "F": inner}, order="SFS")
+
+
+def constraints_of(flow: Any) -> Constraints | None:
+    """Returns the constraints that a flow, or a part of it, keeps; None where there are none."""
+    own = getattr(flow, "constraints", None)
+    if own is not None:
+        return own  # type: ignore[no-any-return]
+    parts = [*getattr(flow, "flows", {}).values(), getattr(flow, "flow", None)]
+    return next((found for part in parts if part is not None and (found := constraints_of(part)) is not None), None)
 
 
 def fast_and_slow(topology: Topology) -> tuple[Topology, Topology]:

@@ -1,8 +1,8 @@
 """Leap-frog and multiple time steps are velocity Verlet where they must be; minimisers go down, also on constraints.
 
-Setup: two molecules of isobutane 5 angstrom apart, bonds held, springs on angles (fast) and Lennard-Jones between the
-molecules (slow), float64. Multiple time steps are a symmetric splitting of second order [Tuckerman1992]: the fluctuation
-of the energy over a fixed time has slope 2 in the outer step, to 0.15.
+Setup: two molecules of isobutane 7 angstrom apart, bonds held, springs on angles (fast) and Lennard-Jones between the
+molecules (slow), float64. Multiple time steps are a symmetric splitting of second order [Tuckerman1992]: the
+fluctuation of the energy over a fixed time has slope 2 in the outer step, to 0.15.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def pair(*, virial: bool = False) -> tuple[System, Constraints, Forces, Forces, 
     """The molecules in motion; their constraints; all forces, the fast and the slow ones."""
     single, topology = hydrocarbon("isobutane")
     both: Topology = replicate_topology(topology, 2)
-    far = single.positions + torch.tensor([5.0, 0.0, 0.0])
+    far = single.positions + torch.tensor([7.0, 0.0, 0.0])
     system = create(torch.cat([single.positions, far]), single.atomic_numbers.repeat(2))
     constraints = Constraints.of(both, system, tolerance=1e-13)
     system = constraints.start(system)
@@ -66,7 +66,7 @@ def test_leap_frog_visits_the_places_of_velocity_verlet() -> None:
 
 def test_one_fast_step_for_each_slow_one_is_velocity_verlet() -> None:
     system, constraints, forces, fast, slow = pair(virial=True)
-    step = multiple_steps(velocity_verlet(fast, constraints), slow, count=1, constraints=constraints)
+    step = multiple_steps(velocity_verlet(fast, constraints), slow, count=1)
     start = slow_started(system, fast, slow)
     whole = forces(system)
     assert torch.allclose(start.forces, whole.forces, rtol=0, atol=1e-12)
@@ -82,7 +82,7 @@ def test_one_fast_step_for_each_slow_one_is_velocity_verlet() -> None:
 
 def test_multiple_steps_are_of_second_order_and_run_back() -> None:
     system, constraints, _, fast, slow = pair()
-    step = multiple_steps(velocity_verlet(fast, constraints), slow, count=3, constraints=constraints)
+    step = multiple_steps(velocity_verlet(fast, constraints), slow, count=3)
     start, rms, steps = slow_started(system, fast, slow), [], (1.5, 3.0, 6.0)
     for dt in steps:
         with torch.no_grad():
@@ -101,10 +101,10 @@ def test_multiple_steps_are_of_second_order_and_run_back() -> None:
 def test_multiple_steps_keep_the_contract_and_restart_to_the_same_bits() -> None:
     system, constraints, _, fast, slow = pair()
     bath = OrnsteinUhlenbeck.of(system, temperature=300.0, friction=0.01, seed=2, constraints=constraints)
-    step = multiple_steps(langevin(fast, bath), slow, count=2, constraints=constraints)
+    step = multiple_steps(langevin(fast, bath), slow, count=2)
     start = slow_started(system, fast, slow)
     testing.check_flow(step.flows["S"], start, 1.0)
-    testing.check_flow(multiple_steps(velocity_verlet(fast, constraints), slow, count=2), start, 1.0)
+    testing.check_flow(multiple_steps(velocity_verlet(fast, constraints), slow, count=2), start, 0.3)
     with torch.no_grad():
         whole, _ = rollout(step, start, n_steps=6, dt=2.0)
         first, _ = rollout(step, start, n_steps=2, dt=2.0)
