@@ -98,13 +98,21 @@ def test_multiple_steps_are_of_second_order_and_run_back() -> None:
     assert torch.allclose(after.positions, start.positions, rtol=0, atol=1e-9)
 
 
-def test_multiple_steps_keep_the_contract_and_restart_to_the_same_bits() -> None:
+def test_a_step_of_several_keeps_the_contract() -> None:
+    system, topology = hydrocarbon(stretched=0.02)
+    constraints = Constraints.of(topology, system, tolerance=1e-13)
+    system = constraints.start(system)
+    fast, slow = (Forces.of(ForceField(one, OPEN), system) for one in fast_and_slow(topology))
+    moving = maxwell_boltzmann(system, temperature=300.0, seed=1, constraints=constraints)
+    step = multiple_steps(velocity_verlet(fast, constraints), slow, count=2)
+    testing.check_flow(step, slow_started(moving, fast, slow), 1.0)
+
+
+def test_multiple_steps_restart_to_the_same_bits() -> None:
     system, constraints, _, fast, slow = pair()
     bath = OrnsteinUhlenbeck.of(system, temperature=300.0, friction=0.01, seed=2, constraints=constraints)
     step = multiple_steps(langevin(fast, bath), slow, count=2)
     start = slow_started(system, fast, slow)
-    testing.check_flow(step.flows["S"], start, 1.0)
-    testing.check_flow(multiple_steps(velocity_verlet(fast, constraints), slow, count=2), start, 0.3)
     with torch.no_grad():
         whole, _ = rollout(step, start, n_steps=6, dt=2.0)
         first, _ = rollout(step, start, n_steps=2, dt=2.0)
