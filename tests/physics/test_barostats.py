@@ -266,8 +266,14 @@ def barostats_of_water(
     return found
 
 
-def test_a_run_at_constant_pressure_goes_on_to_the_same_bits() -> None:
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_run_at_constant_pressure_goes_on_to_the_same_bits(dtype: torch.dtype) -> None:
     forces, constraints, system, topology = wet()
+    if dtype == torch.float32:
+        system = system.to(dtype=dtype)
+        constraints = Constraints.of(topology, system)
+        forces = Forces.of(forces.potential, system, skin=0.4, virial=True)
+        system = forces(system)
     for name, (step, start) in barostats_of_water(forces, system, topology, constraints).items():
         with torch.no_grad():
             whole, _ = rollout(step, start, n_steps=14, dt=2.0)
@@ -277,8 +283,10 @@ def test_a_run_at_constant_pressure_goes_on_to_the_same_bits() -> None:
             second, _ = rollout(step, again, n_steps=9, dt=2.0, start=5)
         for key, value in restart.kept(whole).items():
             assert torch.equal(value, restart.kept(second)[key]), (name, key)
-        assert float(constraints.error(whole).max()) < 1e-13
+        # In float32: half a unit in the last place of coordinates up to 8 angstrom, at both ends.
+        assert float(constraints.error(whole).max()) < (1e-13 if dtype == torch.float64 else 2e-6)
         assert not torch.equal(whole.cell, start.cell), name
+        assert all(getattr(whole, key).dtype == dtype for key in ("positions", "momenta", "cell", "forces"))
 
 
 def test_a_system_changes_its_volume_alone_as_in_a_batch() -> None:
