@@ -30,6 +30,7 @@ plugin = Plugin(
         "ethanol": "sponge.validate:ethanol",
         "potentials": "sponge.validate_potentials:potentials",
         "thermostats": "sponge.validate_thermostats:thermostats",
+        "barostats": "sponge.validate_barostats:barostats",
     },
     benchmarks={
         "schnet_forces": "sponge.benchmark:schnet_forces",

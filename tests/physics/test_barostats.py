@@ -27,7 +27,7 @@ from scipy import stats
 from mindsci import testing, tree, units
 from mindsci.errors import InputError
 from mindsci.solvers import Splitting, rollout
-from sponge import degrees_of_freedom, kinetic_energy, replicate, restart, select
+from sponge import degrees_of_freedom, kinetic_energy, replicate, restart, select, validate_barostats
 from sponge.builders import replicate_topology
 from sponge.dynamics import (
     BerendsenBarostat,
@@ -52,6 +52,7 @@ from sponge.reporting import drift
 from sponge.system import System
 from sponge.thermodynamics import volume
 from sponge.topology import Topology
+from sponge.validate_barostats import slope_of_densities
 
 KELVIN = 300.0
 THERMAL = units.BOLTZMANN_EV * KELVIN
@@ -375,3 +376,16 @@ def test_impossible_barostats_are_refused() -> None:
         Pistons.of(forces, system, temperature=KELVIN, pressure=float("nan"))
     with pytest.raises(InputError, match="a virtual site by itself"):
         Bodies.of(tree.replace(system, masses=torch.where(torch.arange(48) == 2, 0.0, system.masses)))
+
+
+def test_the_ratio_of_densities_is_found_by_maximum_likelihood() -> None:
+    """Of two normal densities of one width, whose ratio is exponential: slope (m_1 - m_2) / s^2; 3 % of 4e4 values."""
+    random = numpy.random.default_rng(0)
+    one, two = 100.0 + 2.0 * random.normal(size=20000), 101.5 + 2.0 * random.normal(size=20000)
+    assert slope_of_densities(one, two) == pytest.approx(-1.5 / 4.0, rel=0.05)
+
+
+@pytest.mark.slow
+def test_volumes_of_a_fluid_at_two_pressures_have_the_ratio_of_theory() -> None:
+    report = validate_barostats.barostats(replicas=32, picoseconds=10.0)
+    assert report.ok, report.rows
