@@ -64,7 +64,7 @@ def from_amber(
     _refuse_unknown(read)
     found = read_coordinates(coordinates, with_cell=periodic and cell is None)
     box = None
-    if periodic and read.pointers["box"] > 0:
+    if periodic and cell is None and read.pointers["box"] > 0:
         box = found.cell if found.cell is not None else _stored_box(read)
     if cell is not None:
         box = cell.detach().cpu().double().numpy()
