@@ -34,6 +34,24 @@ def multipliers(
     return torch.from_numpy(out)
 
 
+def projected(
+    constraints: Constraints,
+    points: Float[Tensor, "atoms 3"],
+    momenta: Float[Tensor, "atoms 3"],
+    inverse_masses: Float[Tensor, " atoms"],
+) -> Float[Tensor, "atoms 3"]:
+    """Returns momenta without what would change a length, in float64 as all arguments are."""
+    found, places, weights = momenta.numpy().copy(), points.numpy(), inverse_masses.numpy()
+    pattern = constraints.bonds
+    if constraints.n_bonds:
+        arguments = (*_arrays(pattern), constraints.pairs.numpy(), weights, places, *_room(pattern), found)
+        _share(kernels.project, len(pattern.starts) - 1, arguments)
+    if len(constraints.waters):
+        arguments = (constraints.waters.numpy(), weights, places, found)
+        _share(kernels.project_waters, len(constraints.waters), arguments)
+    return torch.from_numpy(found)
+
+
 def moves(
     constraints: Constraints,
     before: Float[Tensor, "atoms 3"],

@@ -163,11 +163,14 @@ class Constraints(Tree):
         """Returns the system with momenta that break no constraint: what is taken is a sum of their forces."""
         momenta, points = system.momenta.double(), system.positions.double()
         inverse = inverse_masses(system)
-        d = reference.vectors(points, self.pairs)
-        right = (d * reference.vectors(inverse[:, None] * momenta, self.pairs)).sum(-1)
-        weights = self._multipliers(system, points, right, inverse)
-        taken = reference.spread(weights, d, self.pairs, system.n_atoms)
-        return tree.replace(system, momenta=(momenta - taken).to(system.momenta.dtype))
+        if self._compiles(system, points, momenta):
+            kept = compiled.projected(self, points, momenta, inverse)
+        else:
+            d = reference.vectors(points, self.pairs)
+            right = (d * reference.vectors(inverse[:, None] * momenta, self.pairs)).sum(-1)
+            weights = self._multipliers(system, points, right, inverse)
+            kept = momenta - reference.spread(weights, d, self.pairs, system.n_atoms)
+        return tree.replace(system, momenta=kept.to(system.momenta.dtype))
 
     def forces(self, system: System) -> tuple[Float[Tensor, "atoms 3"], Float[Tensor, "systems 3 3"]]:
         """Returns the forces of the constraints [eV/angstrom], float64, and their virial, sum of r f [eV].

@@ -72,6 +72,60 @@ def multipliers(low, high, elimination, size, pairs, inverse_masses, points, rig
 
 
 @njit(**OPTIONS)
+def project(low, high, elimination, size, pairs, inverse_masses, points, lower, diagonal, momenta):
+    """Takes from the momenta of clusters low to high - 1 what would change the length of a bond, in place."""
+    starts, order, rows, columns, shared, sign = elimination
+    d, x, row = np.empty((size, 3)), np.empty(size), np.zeros(size)
+    for cluster in range(low, high):
+        first, last = starts[cluster], starts[cluster + 1]
+        for k in range(first, last):
+            i, j = pairs[order[k], 0], pairs[order[k], 1]
+            x[k - first] = 0.0
+            for axis in range(3):
+                d[k - first, axis] = points[i, axis] - points[j, axis]
+                change = inverse_masses[i] * momenta[i, axis] - inverse_masses[j] * momenta[j, axis]
+                x[k - first] += d[k - first, axis] * change
+        _factor(first, last, rows, columns, shared, sign, order, pairs, inverse_masses, d, d, lower, diagonal, row)
+        _solve(first, last, rows, columns, lower, diagonal, x)
+        for k in range(first, last):
+            i, j = pairs[order[k], 0], pairs[order[k], 1]
+            for axis in range(3):
+                momenta[i, axis] -= x[k - first] * d[k - first, axis]
+                momenta[j, axis] += x[k - first] * d[k - first, axis]
+
+
+@njit(**OPTIONS)
+def project_waters(low, high, waters, inverse_masses, points, momenta):
+    """As `project`, of waters: three equations, the distances in the order O-H, O-H, H-H."""
+    a, b, c = np.empty(3), np.empty(3), np.empty(3)
+    for water in range(low, high):
+        o, h, g = waters[water, 0], waters[water, 1], waters[water, 2]
+        w_o, w_h, w_g = inverse_masses[o], inverse_masses[h], inverse_masses[g]
+        x = y = z = 0.0
+        for k in range(3):
+            a[k], b[k] = points[o, k] - points[h, k], points[o, k] - points[g, k]
+            c[k] = points[h, k] - points[g, k]
+            v_o, v_h, v_g = w_o * momenta[o, k], w_h * momenta[h, k], w_g * momenta[g, k]
+            x += a[k] * (v_o - v_h)
+            y += b[k] * (v_o - v_g)
+            z += c[k] * (v_h - v_g)
+        # L D L^T of the symmetric matrix, written out.
+        first = (w_o + w_h) * _dot(a, a)
+        l_ba, l_ca = w_o * _dot(a, b) / first, -w_h * _dot(a, c) / first
+        second = (w_o + w_g) * _dot(b, b) - l_ba * l_ba * first
+        l_cb = (w_g * _dot(b, c) - l_ca * l_ba * first) / second
+        third = (w_h + w_g) * _dot(c, c) - l_ca * l_ca * first - l_cb * l_cb * second
+        y -= l_ba * x
+        z = (z - l_ca * x - l_cb * y) / third
+        y = y / second - l_cb * z
+        x = x / first - l_ba * y - l_ca * z
+        for k in range(3):
+            momenta[o, k] -= x * a[k] + y * b[k]
+            momenta[h, k] += x * a[k] - z * c[k]
+            momenta[g, k] += y * b[k] + z * c[k]
+
+
+@njit(**OPTIONS)
 def solve_positions(
     low, high, elimination, size, pairs, length, inverse_masses, before, after, tolerance, lower, diagonal, moves, out
 ):
