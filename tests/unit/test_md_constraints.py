@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from rigid_systems import held, hydrocarbon, water_box
@@ -9,7 +11,7 @@ from rigid_systems import held, hydrocarbon, water_box
 from mindsci import testing, tree
 from mindsci.errors import InputError
 from sponge import concatenate, degrees_of_freedom, replicate, select
-from sponge.builders import repartition_hydrogen_mass, replicate_topology
+from sponge.builders import from_amber, repartition_hydrogen_mass, replicate_topology
 from sponge.dynamics import Constraints, Kick, Move, OrnsteinUhlenbeck, langevin, maxwell_boltzmann, velocity_verlet
 from sponge.dynamics.constraints import made_whole
 from sponge.dynamics.constraints.clusters import elimination, label
@@ -197,3 +199,19 @@ def test_a_topology_of_replicas_is_that_of_each() -> None:
     assert torch.allclose(batch.energy, alone.energy.expand(2), rtol=1e-12)
     with pytest.raises(InputError, match="count = 0"):
         replicate_topology(topology, 0)
+
+
+@pytest.mark.data
+def test_waters_of_a_file_are_held_at_the_lengths_of_their_force_field(data_mirror: Path) -> None:
+    """TIP3P in Amber: 0.9572 and 1.5136 angstrom. The files' angles are nonsense, which a cell that is given stands in for."""
+    stem = data_mirror / "biomolecular/openmmtools/watbox216"
+    cell = 18.774349 * torch.eye(3).double()
+    system, topology = from_amber(f"{stem}.prmtop", f"{stem}.crd", cell=cell)
+    constraints = Constraints.of(topology, system)
+    started = constraints.start(system)
+    assert degrees_of_freedom(started).tolist() == [6.0 * 216 - 3]
+    assert 1e-5 < float(constraints.error(system)) < 1e-3
+    assert float(constraints.error(started)) < 1e-13
+    waters = started.positions.reshape(-1, 3, 3)
+    assert torch.allclose((waters[:, 1] - waters[:, 2]).norm(dim=-1), torch.tensor(1.5136).double(), atol=1e-4)
+    assert torch.equal(started.cell[0], cell)
