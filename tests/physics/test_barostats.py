@@ -197,7 +197,7 @@ def test_what_pistons_and_chains_keep_fluctuates_to_second_order_in_dt(coupling:
             after, seen = rollout(
                 step,
                 chain.start(pistons.start(system)),
-                n_steps=round(80 / dt),
+                n_steps=round(60 / dt),
                 dt=dt,
                 observe=lambda s, p=pistons, c=chain: p.conserved(s) + c.conserved(s),
             )
