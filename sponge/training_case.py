@@ -15,7 +15,7 @@ from mindsci.config import InputFile, Table
 from mindsci.errors import InputError, nearest
 from mindsci.runs import Run
 from mindsci.train import Task, TrainingCase
-from mindsci.train.boost import ACCELERATIONS, Acceleration
+from mindsci.train.boost import ACCELERATIONS, MODEL_ENGINE, Acceleration
 from sponge.data.convention import convention
 from sponge.data.files import read_file, read_isolated
 from sponge.data.frames import Frames, Splits
@@ -147,21 +147,13 @@ class LossTable(Table):
     """weights of what the model offers beside: ponder (MolCT with cycles), hierarchy (PhysNet)"""
 
 
-def _no_engine(case: TrainPotentialCase) -> str | None:
-    has = hasattr(plugins.get("models", case.model.name), "engine")
-    return None if has else f"{case.model.name} has one engine, that of torch"
-
-
 class TrainPotentialCase(TrainingCase):
     """The case of task "sponge/train"."""
 
     task_type: ClassVar[type[Task]] = PotentialTask
     accelerations: ClassVar[tuple[Acceleration, ...]] = (
         *ACCELERATIONS,
-        Acceleration(
-            key="model.engine", part="network", on={1: "auto"}, off="reference", illegal=_no_engine,
-            what="kernels that give energies, forces and their derivatives without a tape",
-        ),
+        MODEL_ENGINE,
         Acceleration(
             key="data.bucketed", part="data", on={1: True}, off=False, what="frames of like size make a batch",
         ),

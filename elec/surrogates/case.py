@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -17,6 +17,7 @@ from mindsci.config import Table
 from mindsci.errors import InputError, nearest
 from mindsci.runs import Run
 from mindsci.train import Task, TrainingCase
+from mindsci.train.boost import ACCELERATIONS, MODEL_ENGINE, Acceleration
 
 
 class CurvesTable(Table):
@@ -38,12 +39,15 @@ class SurrogateTable(Table):
 
     name: str = "elec/rational_reflection"
     options: dict[str, Any] = {}
+    engine: Literal["auto", "reference", "numba"] | None = None
+    """what computes the curves of a model that has several: "reference" is torch's tape"""
 
 
 class SurrogateCase(TrainingCase):
     """The case of task "elec/surrogate"."""
 
     task_type: ClassVar[type[Task]] = SurrogateTask
+    accelerations: ClassVar[tuple[Acceleration, ...]] = (*ACCELERATIONS, MODEL_ENGINE)
     data: CurvesTable
     model: SurrogateTable = SurrogateTable()
 
@@ -93,6 +97,10 @@ def build_model(table: SurrogateTable, curves: CurveSplits) -> Surrogate:
     )
     if not isinstance(found, Surrogate):
         raise InputError(f'model.name = "{table.name}" is no surrogate; use "elec/rational_reflection"')
+    if table.engine is not None:
+        if not hasattr(found, "engine"):
+            raise InputError(f"model.engine: {table.name} has one engine, that of torch; leave it out")
+        found.engine = table.engine
     return found
 
 

@@ -14,17 +14,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elec.surrogates.surrogate import NetworkSurrogate, layers
+from mindsci.kernels import choose_engine
 
 # Where zeros and poles start, as shares of the highest frequency: evenly over it and a tenth beyond, close together.
 REACH, ZERO_WIDTH, POLE_WIDTH = 1.1, 0.04, 0.05
 # What a network's answer of one moves: places, widths of zeros, logarithms of those of poles.
 PLACES, WIDTHS, LOGARITHMS = 0.1, 0.05, 0.5
+# Added to each factor: a root on the axis is a dip of finite depth.
+SMALLEST = 1e-12
 # 10 log10 of a power is this times its natural logarithm.
 DECIBELS = 10.0 / math.log(10.0)
 
@@ -36,6 +41,9 @@ class RationalReflection(NetworkSurrogate):
         pairs: of zeros, and of poles.
         width, hidden: of the networks.
     """
+
+    engine: str = "auto"
+    """reference is torch's tape; numba, on a CPU, compiled passes over roots and frequencies"""
 
     def __init__(
         self,
@@ -57,7 +65,14 @@ class RationalReflection(NetworkSurrogate):
     def curve(self, found: Tensor, frequency: Float[Tensor, " frequencies"]) -> Float[Tensor, "designs frequencies"]:
         """Returns 20 log10 |S11| from zeros, poles and the level."""
         zero, zero_width, pole, pole_width, level = _parts(found, self.pairs)
-        return level + DECIBELS * (_powers(zero, zero_width, frequency) - _powers(pole, pole_width, frequency))
+        engine, _ = choose_engine(
+            self.engine,
+            device=found.device,
+            available={"reference": lambda: None, "numba": lambda: _not_compiled(found, frequency)},
+        )
+        powers = log_powers if engine == "reference" else compiled_log_powers
+        zeros = powers(zero, zero_width.square(), frequency)
+        return level + DECIBELS * (zeros - powers(pole, pole_width.square(), frequency))
 
     def roots(
         self, parameters: Float[Tensor, "designs parameters"]
@@ -97,8 +112,53 @@ def _parts(found: Tensor, pairs: int) -> tuple[Tensor, Tensor, Tensor, Tensor, T
     return zero, zero_width, pole, logarithm.exp(), level
 
 
-def _powers(place: Tensor, width: Tensor, frequency: Tensor) -> Tensor:
-    """Sum over roots of ln(((f - a)^2 + b^2) ((f + a)^2 + b^2))."""
-    place, square = place[..., None], width.square()[..., None]
+def log_powers(
+    place: Float[Tensor, "designs roots"],
+    square: Float[Tensor, "designs roots"],
+    frequency: Float[Tensor, " frequencies"],
+) -> Float[Tensor, "designs frequencies"]:
+    """Returns the sum over roots of ln(((f - a)^2 + b^2) ((f + a)^2 + b^2)), from a and b^2."""
+    place, square = place[..., None], square[..., None]
     factors = ((frequency - place).square() + square) * ((frequency + place).square() + square)
-    return (factors + 1e-12).log().sum(-2)
+    return (factors + SMALLEST).log().sum(-2)
+
+
+def compiled_log_powers(place: Tensor, square: Tensor, frequency: Tensor) -> Tensor:
+    """Returns the same on a CPU from compiled passes; a second derivative takes the plain way."""
+    return _LogPowers.apply(place, square, frequency)
+
+
+def _not_compiled(found: Tensor, frequency: Tensor) -> str | None:
+    if found.device.type != "cpu":
+        return f"its loops run on a CPU, not on {found.device}"
+    if found.dtype != frequency.dtype or found.dtype not in (torch.float32, torch.float64):
+        return f"designs in {found.dtype} and frequencies in {frequency.dtype} are not both float32 or float64"
+    return "frequencies that a gradient is asked for" if frequency.requires_grad else None
+
+
+class _LogPowers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, place: Tensor, square: Tensor, frequency: Tensor) -> Tensor:
+        from elec.surrogates.root_kernels import AT_ONCE, multiply
+
+        ctx.save_for_backward(place, square, frequency)
+        designs, roots = place.shape
+        products = torch.empty(designs, -(-roots // AT_ONCE), len(frequency), dtype=torch.float64)
+        multiply(*_arrays(place, square, frequency), products.numpy())
+        return products.log_().sum(1).to(place.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        place, square, frequency = ctx.saved_tensors
+        if torch.is_grad_enabled():  # asked to differentiate again
+            roots = [value if value.requires_grad else value.detach().requires_grad_() for value in (place, square)]
+            return (*torch.autograd.grad(log_powers(*roots, frequency), roots, slope, create_graph=True), None)
+        from elec.surrogates.root_kernels import send_back
+
+        found = [torch.empty(place.shape, dtype=place.dtype) for _ in range(2)]
+        send_back(*_arrays(place, square, frequency, slope), *(one.numpy() for one in found))
+        return (*found, None)
+
+
+def _arrays(*values: Tensor) -> list[NDArray[Any]]:
+    return [value.detach().contiguous().numpy() for value in values]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from mindsci import plugins
 from mindsci.tree import Tree
 
 if TYPE_CHECKING:
@@ -214,3 +215,15 @@ ACCELERATIONS = (
     ),
 )  # fmt: skip
 """what every training knows; a case adds its own"""
+
+
+def _no_engine(case: Any) -> str | None:
+    has = hasattr(plugins.get("models", case.model.name), "engine")
+    return None if has else f"{case.model.name} has one engine, that of torch"
+
+
+MODEL_ENGINE = Acceleration(
+    key="model.engine", part="network", on={1: "auto"}, off="reference", illegal=_no_engine,
+    what="kernels that give the model and its derivatives without a tape",
+)  # fmt: skip
+"""for cases whose model may have several engines"""

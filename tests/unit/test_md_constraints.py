@@ -203,7 +203,7 @@ def test_a_topology_of_replicas_is_that_of_each() -> None:
 
 @pytest.mark.data
 def test_waters_of_a_file_are_held_at_the_lengths_of_their_force_field(data_mirror: Path) -> None:
-    """TIP3P in Amber: 0.9572 and 1.5136 angstrom. The files' angles are nonsense, which a cell that is given stands in for."""
+    """TIP3P in Amber: 0.9572 and 1.5136 angstrom. The angles in the files are nonsense: a cell that is given serves."""
     stem = data_mirror / "biomolecular/openmmtools/watbox216"
     cell = 18.774349 * torch.eye(3).double()
     system, topology = from_amber(f"{stem}.prmtop", f"{stem}.crd", cell=cell)
