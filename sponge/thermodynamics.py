@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
 def kinetic_energy(system: System) -> Float[Tensor, " systems"]:
     """Returns the kinetic energy of each system [eV], in float64."""
+    return kinetic_energy_at(system, system.momenta[None])[0]
+
+
+def kinetic_energy_at(system: System, momenta: Float[Tensor, "frames atoms 3"]) -> Float[Tensor, "frames systems"]:
+    """Returns the kinetic energy of each system at momenta of several moments [eV], in float64."""
     masses = system.masses.double()
-    double = (system.momenta.double() ** 2).sum(-1) / (2.0 * torch.where(masses > 0, masses, 1.0))
-    return system.sum_over_atoms(double) / units.ACCELERATION
+    double = (momenta.double() ** 2).sum(-1) / (2.0 * torch.where(masses > 0, masses, 1.0))
+    return system.sum_over_atoms(double.T).T / units.ACCELERATION
 
 
 def kinetic_tensor(system: System) -> Float[Tensor, "systems 3 3"]:
@@ -43,7 +48,15 @@ def degrees_of_freedom(system: System, *, removed: int | Tensor = 3) -> Float[Te
 
 def temperature(system: System, *, removed: int | Tensor = 3) -> Float[Tensor, " systems"]:
     """Returns the kinetic temperature of each system [K]: 2 K / (degrees of freedom k_B)."""
-    return 2.0 * kinetic_energy(system) / (degrees_of_freedom(system, removed=removed) * units.BOLTZMANN_EV)
+    return temperature_at(system, system.momenta[None], removed=removed)[0]
+
+
+def temperature_at(
+    system: System, momenta: Float[Tensor, "frames atoms 3"], *, removed: int | Tensor = 3
+) -> Float[Tensor, "frames systems"]:
+    """Returns the temperature of each system at momenta of several moments [K]."""
+    freedom = degrees_of_freedom(system, removed=removed) * units.BOLTZMANN_EV
+    return 2.0 * kinetic_energy_at(system, momenta) / freedom
 
 
 def volume(system: System) -> Float[Tensor, " systems"]:

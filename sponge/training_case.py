@@ -13,6 +13,7 @@ from torch import Tensor
 from mindsci import hub, plugins
 from mindsci.config import InputFile, Table
 from mindsci.errors import InputError, nearest
+from mindsci.kernels import set_engine
 from mindsci.runs import Run
 from mindsci.train import Task, TrainingCase
 from mindsci.train.boost import ACCELERATIONS, MODEL_ENGINE, Acceleration
@@ -135,6 +136,12 @@ class ModelTable(Table):
     start: InputFile | None = None
     """model.toml of a training that this one goes on from; options, scale and reference energies are then its own"""
 
+    @model_validator(mode="after")
+    def _keeps_its_reference(self) -> Self:
+        if self.start is not None and self.reference == "isolated":
+            raise ValueError('model.start keeps the reference energies that it has; leave reference = "isolated" out')
+        return self
+
 
 class LossTable(Table):
     """`[loss]`: weights of the square errors, in eV^2, (eV/angstrom)^2 and (eV/angstrom^3)^2."""
@@ -223,10 +230,7 @@ def build_model(table: ModelTable, splits: Splits) -> Potential:
     frames = splits.train
     elements = [chemical_symbols[number] for number in frames.elements]
     model: Potential = _started(table, builder) if table.start else builder(elements=elements, **table.options)
-    if table.engine is not None:
-        if not hasattr(model, "engine"):
-            raise InputError(f"model.engine: {table.name} has one engine, that of torch; leave it out")
-        model.engine = table.engine
+    set_engine(model, table.engine, table.name)
     if table.start:
         return model
     reference, rest = reference_energies(frames, splits.isolated if table.reference == "isolated" else None)
@@ -242,9 +246,9 @@ def _started(table: ModelTable, builder: type[Potential]) -> Potential:
     if type(model) is not builder:
         raise InputError(f'model.start is a {type(model).__name__}, and model.name = "{table.name}"; name its own kind')
     for name, value in table.options.items():
-        if model.config[name] != value:
+        if model.config.get(name) != value:
             raise InputError(
-                f"model.options.{name} = {value}, but the model in model.start has {model.config[name]}; leave "
+                f"model.options.{name} = {value}, but the model in model.start has {model.config.get(name)}; leave "
                 "model.options out"
             )
     return model.requires_grad_(True).train()

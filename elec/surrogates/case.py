@@ -15,6 +15,7 @@ from elec.surrogates.task import SurrogateTask
 from mindsci import hub, plugins
 from mindsci.config import Table
 from mindsci.errors import InputError, nearest
+from mindsci.kernels import set_engine
 from mindsci.runs import Run
 from mindsci.train import Task, TrainingCase
 from mindsci.train.boost import ACCELERATIONS, MODEL_ENGINE, Acceleration
@@ -97,10 +98,7 @@ def build_model(table: SurrogateTable, curves: CurveSplits) -> Surrogate:
     )
     if not isinstance(found, Surrogate):
         raise InputError(f'model.name = "{table.name}" is no surrogate; use "elec/rational_reflection"')
-    if table.engine is not None:
-        if not hasattr(found, "engine"):
-            raise InputError(f"model.engine: {table.name} has one engine, that of torch; leave it out")
-        found.engine = table.engine
+    set_engine(found, table.engine, table.name)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
@@ -10,6 +11,18 @@ from mindsci.errors import InputError, UnknownNameError
 
 PREFERRED = {"cuda": ("triton", "reference"), "cpu": ("numba", "reference")}
 """Engines tried in turn by "auto", for each type of device."""
+
+
+def set_engine(model: Any, engine: str | None, name: str) -> None:
+    """Sets the engine that a case names for a model; None leaves the model's own.
+
+    Raises InputError for a model that has no choice; `name` is what the case calls it.
+    """
+    if engine is None:
+        return
+    if not hasattr(model, "engine"):
+        raise InputError(f"model.engine: {name} has one engine, that of torch; leave it out")
+    model.engine = engine
 
 
 def choose_engine(

@@ -10,11 +10,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mindsci import tree
-from mindsci.errors import InputError
 from mindsci.tree import Tree
 from sponge.dynamics.barostats.bodies import Bodies
-from sponge.dynamics.barostats.cell_rescaling import WATER, check_virial
-from sponge.dynamics.barostats.coupling import mean_of_parts, parts_of, strain_of_axes
+from sponge.dynamics.barostats.cell_rescaling import WATER
+from sponge.dynamics.barostats.coupling import (
+    acts_after,
+    check_every,
+    check_virial,
+    mean_of_parts,
+    parts_of,
+    strain_of_axes,
+)
 from sponge.dynamics.forces import Forces
 from sponge.dynamics.velocities import of_each_system
 from sponge.system import System
@@ -88,8 +94,7 @@ class BerendsenBarostat(Tree):
         every: int = 10,
     ) -> BerendsenBarostat:
         """Returns the barostat of a batch; the arguments are those of `CellRescaling.of`."""
-        if every < 1:
-            raise InputError(f"every = {every}; use 1 or more steps")
+        check_every(every)
         check_virial(forces)
         logger.warning(WARNING, "barostat", "CellRescaling")
         beta = of_each_system(system, compressibility, "compressibility", "angstrom^3/eV", positive=True)
@@ -107,7 +112,7 @@ class BerendsenBarostat(Tree):
         return self.bodies.start(system)
 
     def __call__(self, system: System, t: float, dt: float) -> System:
-        if (round(t / dt) + 1) % self.every:
+        if not acts_after(round(t / dt), self.every):
             return system
         excess = mean_of_parts(self.parts, self.bodies.pressure(system)) - self.pressure[:, None]
         span = self.rate * system.step_of_systems(self.every * dt)

@@ -62,6 +62,8 @@ def check_going_on(folder: Path, repository: Path) -> None:
     assert model.training and all(parameter.requires_grad for parameter in model.parameters())
     with pytest.raises(InputError, match=r"options.features = 128, but the model in model.start has 16"):
         build_model(load_case(example, [start]).model, splits)
+    with pytest.raises(InputError, match=r"keeps the reference energies that it has"):
+        load_case(example, [start, 'model.reference="isolated"'])
     with pytest.raises(InputError, match=r'a SchNet, and model.name = "sponge/painn"'):
         build_model(load_case(example, [start, "model.options={}", 'model.name="sponge/painn"']).model, splits)
 

@@ -12,7 +12,14 @@ from mindsci import random, tree, units
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 from sponge.dynamics.barostats.bodies import Bodies
-from sponge.dynamics.barostats.coupling import mean_of_parts, parts_of, strain_of_axes
+from sponge.dynamics.barostats.coupling import (
+    acts_after,
+    check_every,
+    check_virial,
+    mean_of_parts,
+    parts_of,
+    strain_of_axes,
+)
 from sponge.dynamics.forces import Forces
 from sponge.dynamics.velocities import of_each_system
 from sponge.system import System
@@ -74,8 +81,7 @@ class CellRescaling(Tree):
         the forces each. removed: 3 where the total momentum is zero and kept, else 0; either way V^N. Raises
         InputError for values out of range, and for forces without a virial.
         """
-        if every < 1:
-            raise InputError(f"every = {every}; use 1 or more steps")
+        check_every(every)
         check_virial(forces)
         return cls(
             forces=forces,
@@ -102,7 +108,7 @@ class CellRescaling(Tree):
 
     def __call__(self, system: System, t: float, dt: float) -> System:
         step = round(t / dt)
-        if (step + 1) % self.every:
+        if not acts_after(step, self.every):
             return system
         if WORK not in system.auxiliary:
             raise InputError("the state has no count of work; begin with barostat.start(system)")
@@ -155,9 +161,3 @@ def rescaled_momenta(system: System, bodies: Bodies, strain: Float[Tensor, "syst
     lost = torch.expm1(-strain).index_select(0, bodies.owner) * bodies.momenta(system)
     change = bodies.shares(system) * lost.index_select(0, bodies.body)
     return tree.replace(system, momenta=(system.momenta.double() + change).to(system.momenta.dtype))
-
-
-def check_virial(forces: Forces) -> None:
-    """Raises InputError for forces that leave no virial."""
-    if not forces.virial:
-        raise InputError("the barostat needs a virial; make the forces with Forces.of(potential, system, virial=True)")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mindsci.errors import InputError, UnknownNameError
 from mindsci.solvers import Flow, Splitting
+from sponge.dynamics.forces import Forces
 from sponge.system import System
 
 COUPLINGS = {
@@ -31,6 +32,23 @@ def parts_of(system: System, coupling: str) -> Float[Tensor, "parts 3"]:
             f"system {which[0]} is not periodic along all three axes, so it has no volume to change; give it a cell"
         )
     return torch.tensor(COUPLINGS[coupling], dtype=torch.float64, device=system.positions.device)
+
+
+def check_virial(forces: Forces) -> None:
+    """Raises InputError for forces that leave no virial."""
+    if not forces.virial:
+        raise InputError("the barostat needs a virial; make the forces with Forces.of(potential, system, virial=True)")
+
+
+def check_every(every: int) -> None:
+    """Raises InputError for a number of steps between two moves below one."""
+    if every < 1:
+        raise InputError(f"every = {every}; use 1 or more steps")
+
+
+def acts_after(step: int, every: int) -> bool:
+    """Whether the cell moves after this step, counted from 0."""
+    return (step + 1) % every == 0
 
 
 def strain_of_axes(

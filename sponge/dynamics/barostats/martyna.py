@@ -13,8 +13,7 @@ from mindsci.errors import InputError
 from mindsci.solvers import Flow, Splitting
 from mindsci.tree import Tree
 from sponge.dynamics.barostats.bodies import Bodies
-from sponge.dynamics.barostats.cell_rescaling import check_virial
-from sponge.dynamics.barostats.coupling import mean_of_parts, parts_of
+from sponge.dynamics.barostats.coupling import check_virial, mean_of_parts, parts_of
 from sponge.dynamics.constraints import Constraints
 from sponge.dynamics.flows import Move, Refreshed
 from sponge.dynamics.forces import Forces
@@ -100,20 +99,17 @@ class Pistons(Tree):
 
     def rates_of_axes(self, system: System) -> Float[Tensor, "systems 3"]:
         """Returns the rate at which each axis grows [1/fs]."""
-        if RATES not in system.auxiliary:
-            raise InputError("the state has no pistons; begin with barostat.start(system)")
-        return system.auxiliary[RATES] @ self.parts
+        return _rates(system) @ self.parts
 
     def __call__(self, system: System, t: float, dt: float) -> System:
-        if RATES not in system.auxiliary:
-            raise InputError("the state has no pistons; begin with barostat.start(system)")
+        before = _rates(system)
         axes, V = self.parts.sum(1), volume(system)[:, None]
         thermal = units.BOLTZMANN_EV * self.chain.temperature.double()
         inside = mean_of_parts(self.parts, self.bodies.pressure(system))
         extra = self.bodies.kinetic(system).sum(-1) / self.freedom + self.removed / 3.0 * thermal
         force = axes * (V * (inside - self.pressure[:, None]) + extra[:, None])
         step = dt * (torch.ones_like(system.energy) if system.pace is None else system.pace.double())
-        rates = system.auxiliary[RATES] + step[:, None] * force / self.masses()
+        rates = before + step[:, None] * force / self.masses()
         return tree.replace(system, auxiliary=system.auxiliary | {RATES: rates})
 
     def conserved(self, system: System) -> Float[Tensor, " systems"]:
@@ -178,6 +174,12 @@ class PistonMove(Tree):
         moved = Move(constraints=self.constraints)(system, t, dt)
         positions = (moved.positions.double() + shift.index_select(0, bodies.body)).to(moved.positions.dtype)
         return tree.replace(moved, positions=positions, cell=cell)
+
+
+def _rates(system: System) -> Float[Tensor, "systems parts"]:
+    if RATES not in system.auxiliary:
+        raise InputError("the state has no pistons; begin with barostat.start(system)")
+    return system.auxiliary[RATES]
 
 
 def step_of_bodies(system: System, bodies: Bodies, dt: float) -> float | Float[Tensor, "bodies 1"]:

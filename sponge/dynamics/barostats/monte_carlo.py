@@ -13,7 +13,7 @@ from mindsci.errors import InputError
 from mindsci.tree import Tree
 from sponge.batch import preferred
 from sponge.dynamics.barostats.bodies import Bodies
-from sponge.dynamics.barostats.coupling import parts_of, strain_of_axes
+from sponge.dynamics.barostats.coupling import acts_after, check_every, parts_of, strain_of_axes
 from sponge.dynamics.forces import Forces
 from sponge.dynamics.velocities import of_each_system
 from sponge.system import System
@@ -69,8 +69,9 @@ class MonteCarloBarostat(Tree):
         taken; only while they stay is the distribution exact. Raises InputError for values out of range, and for a
         system that does not repeat along all axes.
         """
-        if every < 1 or not 0 < width <= WIDEST:
-            raise InputError(f"every = {every}, width = {width}: use 1 or more steps and a width up to {WIDEST}")
+        check_every(every)
+        if not 0 < width <= WIDEST:
+            raise InputError(f"width = {width}: use one above 0 and up to {WIDEST}")
         return cls(
             forces=forces,
             bodies=Bodies.of(system, topology),
@@ -94,7 +95,7 @@ class MonteCarloBarostat(Tree):
 
     def __call__(self, system: System, t: float, dt: float) -> System:
         step = round(t / dt)
-        if (step + 1) % self.every:
+        if not acts_after(step, self.every):
             return system
         if WIDTH not in system.auxiliary:
             raise InputError("the state has no widths of volume moves; begin with barostat.start(system)")
