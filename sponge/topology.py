@@ -64,7 +64,7 @@ class TorsionMaps(Tree):
     """of the first dihedral and of the second"""
     table: Int[Tensor, " terms"]
     """which of the grids"""
-    grids: list[Float[Tensor, "first second"]]
+    grids: list[Float[Tensor, "_ _"]]
     """[eV]; entry (i, j) is at phi = i 2 pi / size and psi = j 2 pi / size, both from 0 to 2 pi without the end"""
 
 

@@ -15,6 +15,7 @@ from sponge.forcefield import bonded, ewald, pairs
 from sponge.forcefield.options import Options
 from sponge.forcefield.options import check as check_options
 from sponge.forcefield.sites import place_virtual_sites
+from sponge.forcefield.torsion_maps import torsion_maps
 from sponge.neighbors import Neighbors, displacements
 from sponge.potentials.potential import Potential
 from sponge.system import System
@@ -27,6 +28,7 @@ COVALENT: dict[str, Callable[[System, Any], Tensor]] = {
     "torsions": bonded.torsions,
     "impropers": bonded.torsions,
     "harmonic_impropers": bonded.harmonic_impropers,
+    "torsion_maps": torsion_maps,
 }
 
 
@@ -44,8 +46,6 @@ class ForceField(Potential):
         super().__init__()
         self.options = Options() if options is None else options
         check_options(self.options)
-        if topology.torsion_maps is not None:
-            raise InputError("the topology has torsion maps (CMAP), which have no energy term yet; take them out")
         self.topology = topology
         self.cutoff = float("inf") if self.options.coulomb == "all" else self.options.cutoff
 

@@ -29,6 +29,7 @@ from sponge.topology import (
     PeriodicTorsions,
     ScaledPairs,
     Topology,
+    TorsionMaps,
     VirtualSites,
 )
 
@@ -153,6 +154,11 @@ def tangled() -> tuple[System, Topology]:
         angles=HarmonicAngles(atoms=rows((0, 1, 3), (3, 5, 4)), angle=rand(2), stiffness=rand(2)),
         torsions=PeriodicTorsions(atoms=four, periodicity=torch.tensor([2, 3]), phase=rand(2), barrier=rand(2)),
         harmonic_impropers=HarmonicImpropers(atoms=four, angle=rand(2), stiffness=rand(2)),
+        torsion_maps=TorsionMaps(
+            atoms=rows((0, 1, 3, 5, 1, 3, 5, 7), (2, 3, 5, 7, 3, 5, 7, 8)),
+            table=torch.tensor([1, 0]),
+            grids=[rand(64).reshape(8, 8), rand(36).reshape(6, 6)],
+        ),
         pairs14=ScaledPairs(atoms=rows((0, 5)), sigma=rand(1), epsilon=rand(1), charge_product=rand(1)),
         nonbonded=Nonbonded(
             charges=rand(12),

@@ -71,6 +71,22 @@ def test_a_water_without_a_third_side_cannot_be_rigid(tmp_path: Path) -> None:
         from_amber(path, write_inpcrd(tmp_path / "w.rst7", WATER))
 
 
+def test_torsion_maps_of_amber_start_at_minus_180_degrees(tmp_path: Path) -> None:
+    maps = {
+        "CMAP_COUNT": [1, 1],
+        "CMAP_RESOLUTION": [4],
+        "CMAP_PARAMETER_01": [float(value) for value in range(16)],
+        "CMAP_INDEX": [1, 2, 3, 2, 1, 1],
+    }
+    path = write_prmtop(tmp_path / "w.prmtop", water(0) | maps)
+    _, topology = from_amber(path, write_inpcrd(tmp_path / "w.rst7", WATER))
+    assert topology.torsion_maps.atoms.tolist() == [[0, 1, 2, 1, 1, 2, 1, 0]]
+    grid = topology.torsion_maps.grids[0] / KCAL_PER_MOL_EV
+    # (0, 0) is at no rotation, two steps of 90 degrees along both axes; the second angle runs fastest.
+    assert grid[0].tolist() == pytest.approx([10.0, 11.0, 8.0, 9.0])
+    assert float(grid[2, 2]) == 0.0
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
