@@ -1,8 +1,8 @@
 """Torsion maps (CMAP): a periodic bicubic spline, and every term of alanine tripeptide in water as CHARMM has it.
 
-The spline of sin(phi) cos(2 psi) errs by the fourth power of the step [deBoor1978]: 16 times less at half the step, root
-mean square over 60 points, gated at 14. Alanine tripeptide: values of sander for the chamber topology, to their printed
-digits once Coulomb's constant is Amber's, 332.0522 kcal/mol angstrom.
+The spline of sin(phi) cos(2 psi) errs by the fourth power of the step [deBoor1978]: 16 times less at half of it (root
+mean square over 60 points), gated at 14. Alanine tripeptide: values of sander for the chamber topology, to their
+printed digits once Coulomb's constant is Amber's, 332.0522 kcal/mol angstrom.
 """
 
 from __future__ import annotations
