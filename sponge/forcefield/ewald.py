@@ -7,30 +7,49 @@ import math
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from sponge.cells import inverse
 from sponge.system import System
+
+AT_ONCE = 2**21
+"""Phases, one of each atom and wave, that are held at a time: 16 MiB in float64"""
 
 
 def reciprocal(
     system: System, charges: Float[Tensor, " atoms"], *, alpha: float, reach: float
 ) -> Float[Tensor, " systems"]:
-    """Returns 2 pi / V sum over 0 < |k| <= reach of exp(-k^2 / 4 alpha^2) / k^2 |S(k)|^2 [e^2/angstrom] [Ewald1921]."""
+    """Returns 2 pi / V sum over 0 < |k| <= reach of exp(-k^2 / 4 alpha^2) / k^2 |S(k)|^2 [e^2/angstrom] [Ewald1921].
+
+    Waves are taken some at a time and, where derivatives are wanted, computed again for them: never all at once.
+    """
     edges = system.starts.tolist()
     found = []
     for owner in range(system.n_systems):
         atoms = slice(edges[owner], edges[owner + 1])
         cell = system.cell[owner]
-        k = wave_numbers(cell.detach(), reach).to(cell.dtype) @ (2.0 * math.pi * inverse(cell).mT)
-        square = (k * k).sum(-1)
-        phases = system.positions[atoms] @ k.mT
-        real = (charges[atoms, None] * torch.cos(phases)).sum(0)
-        imaginary = (charges[atoms, None] * torch.sin(phases)).sum(0)
-        weight = torch.exp(-square / (4.0 * alpha**2)) / square
+        numbers = wave_numbers(cell.detach(), reach)
+        inputs = (system.positions[atoms], cell, charges[atoms])
+        total = torch.zeros((), dtype=torch.float64, device=cell.device)
+        for some in numbers.split(max(1, AT_ONCE // (edges[owner + 1] - edges[owner]))):
+            if torch.is_grad_enabled() and any(one.requires_grad for one in inputs):
+                part = checkpoint(_of_waves, *inputs, some, alpha, use_reentrant=False, preserve_rng_state=False)
+            else:
+                part = _of_waves(*inputs, some, alpha)
+            total = total + part
         # Half of the wave vectors are listed: twice.
-        total = (weight * (real**2 + imaginary**2)).double().sum()
         found.append(4.0 * math.pi / torch.linalg.det(cell).abs() * total)
     return torch.stack(found).double()
+
+
+def _of_waves(positions: Tensor, cell: Tensor, charges: Tensor, numbers: Tensor, alpha: float) -> Float[Tensor, ""]:
+    k = numbers.to(cell.dtype) @ (2.0 * math.pi * inverse(cell).mT)
+    square = (k * k).sum(-1)
+    phases = positions @ k.mT
+    real = charges @ torch.cos(phases)
+    imaginary = charges @ torch.sin(phases)
+    weight = torch.exp(-square / (4.0 * alpha**2)) / square
+    return (weight * (real**2 + imaginary**2)).double().sum()
 
 
 def wave_numbers(cell: Float[Tensor, "3 3"], reach: float) -> Int[Tensor, "waves 3"]:

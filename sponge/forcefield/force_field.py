@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mindsci import tree
 from mindsci.errors import InputError
-from sponge.forcefield import bonded, ewald, pairs
+from sponge.forcefield import bonded, ewald, pairs, pme
 from sponge.forcefield.options import Options
 from sponge.forcefield.options import check as check_options
 from sponge.forcefield.sites import place_virtual_sites
@@ -61,14 +61,14 @@ class ForceField(Potential):
                 f"the system has {system.n_atoms} atoms, the topology {self.topology.n_atoms}; give the one it is of"
             )
         whole = system.periodic.all(-1)
-        needs_cell = self.options.coulomb == "ewald" or self.options.long_range_correction
+        needs_cell = self.options.splits or self.options.long_range_correction
         if needs_cell and not bool(whole.all()):
             raise InputError(
-                "an Ewald sum and a long-range correction need systems periodic along all three axes; "
+                "an Ewald sum, PME and a long-range correction need systems periodic along all three axes; "
                 'use coulomb = "all", "cutoff", "reaction_field" or "shifted_force"'
             )
         if self.options.coulomb == "all" and bool(system.periodic.any()):
-            raise InputError('coulomb = "all" sums the pairs of an open system; use "ewald" for a periodic one')
+            raise InputError('coulomb = "all" sums the pairs of an open system; use "pme" for a periodic one')
 
     def forward(self, system: System, neighbors: Neighbors) -> Float[Tensor, " systems"]:
         terms = self.energies(system, neighbors)
@@ -90,8 +90,8 @@ class ForceField(Potential):
             found |= self._within_cutoff(system, neighbors, topology.nonbonded)
             if self.options.long_range_correction:
                 found["long_range_correction"] = self._beyond_cutoff(system, topology.nonbonded)
-            if self.options.coulomb == "ewald":
-                found |= self._ewald(system, topology.nonbonded)
+            if self.options.splits:
+                found |= self._beyond_real_space(system, topology.nonbonded)
         return found
 
     def _scaled_pairs(self, system: System, terms: ScaledPairs) -> dict[str, Tensor]:
@@ -115,7 +115,7 @@ class ForceField(Potential):
         product = self.options.coulomb_constant * terms.charges[centre] * terms.charges[neighbor]
         weight = 1.0 if neighbors.half else 0.5
         electric = product * pairs.coulomb_shape(r, self.options)
-        name = "coulomb_real" if self.options.coulomb == "ewald" else "coulomb"
+        name = "coulomb_real" if self.options.splits else "coulomb"
         return {
             "lennard_jones": _of_systems(system, centre, weight * dispersion),
             name: _of_systems(system, centre, weight * electric),
@@ -127,14 +127,18 @@ class ForceField(Potential):
         counts = system.sum_over_atoms(one)
         return pairs.long_range_correction(counts, volume, terms.sigma, terms.epsilon, self.options).double()
 
-    def _ewald(self, system: System, terms: Nonbonded) -> dict[str, Tensor]:
+    def _beyond_real_space(self, system: System, terms: Nonbonded) -> dict[str, Tensor]:
         constant, alpha = self.options.coulomb_constant, self.options.alpha
         charges = terms.charges.to(system.positions.dtype)
         first, second = terms.exclusions.unbind(1)
         r = torch.linalg.vector_norm(bonded.between(system, first, second), dim=-1)
         image = -constant * charges[first] * charges[second] * torch.erf(alpha * r) / r
+        if self.options.coulomb == "pme":
+            waves = pme.reciprocal(system, charges, pme.mesh_of(system.cell, self.options))
+        else:
+            waves = ewald.reciprocal(system, charges, alpha=alpha, reach=self.options.reach)
         return {
-            "coulomb_reciprocal": constant * ewald.reciprocal(system, charges, alpha=alpha, reach=self.options.reach),
+            "coulomb_reciprocal": constant * waves,
             "coulomb_self": constant * ewald.self_energy(system, charges, alpha),
             "coulomb_excluded": _of_systems(system, first, image),
             "coulomb_background": constant * ewald.background(system, charges, alpha),

@@ -9,7 +9,7 @@ from mindsci.errors import InputError
 from mindsci.tree import Tree
 
 LENNARD_JONES = ("all", "cutoff", "switch", "potential_shift", "force_shift")
-COULOMB = ("all", "cutoff", "reaction_field", "shifted_force", "ewald")
+COULOMB = ("all", "cutoff", "reaction_field", "shifted_force", "ewald", "pme")
 
 
 class Options(Tree):
@@ -24,18 +24,24 @@ class Options(Tree):
     long_range_correction: bool = False
     """whether the Lennard-Jones energy beyond the cutoff, at uniform density, is added"""
     coulomb: str = "ewald"
-    """all, cutoff, reaction_field, shifted_force or ewald"""
+    """all, cutoff, reaction_field, shifted_force, ewald or pme"""
     dielectric: float = 78.3
     """of the continuum beyond the cutoff of the reaction field"""
     damping: float = 0.2
     """alpha of the shifted force [1/angstrom]"""
-    tolerance: float = 5e-4
-    """of the Ewald sum, where its coefficient or reach is not given"""
+    tolerance: float = 1e-4
+    """of "ewald" and "pme": root mean square error of the forces between charges over their root mean square, in water;
+    chooses what is not given of the next four. An `ewaldErrorTolerance` t of OpenMM gives the alpha of 4 t here"""
     ewald_coefficient: float | None = None
-    """alpha [1/angstrom]; None: sqrt(-ln(2 tolerance)) / cutoff, as OpenMM chooses it"""
+    """alpha [1/angstrom]; None: sqrt(-ln(tolerance / 2)) / cutoff"""
     ewald_reach: float | None = None
-    """longest wave vector [1/angstrom]; None: 2 alpha sqrt(-ln(2 tolerance)), so that the Gaussian factor of both sums
-    has fallen to twice the tolerance where they end"""
+    """longest wave vector of "ewald" [1/angstrom]; None: 2 alpha sqrt(-ln(tolerance / 2)), so that the Gaussian factor
+    of both sums has fallen as far where they end"""
+    spline_order: int | None = None
+    """of "pme", 4 to 6; None: 5, and 6 for a tolerance below 1e-5"""
+    grid: tuple[int, int, int] | None = None
+    """points of "pme" along each vector of the cell; None: as many as the cell needs at each evaluation, so that the
+    energy jumps by about the tolerance where the cell changes their number: fix it with `with_grid` for a barostat"""
     coulomb_constant: float = units.COULOMB_EV_ANGSTROM
     """energy of two elementary charges 1 angstrom apart [eV angstrom]; force fields bring constants of their own"""
 
@@ -44,14 +50,19 @@ class Options(Tree):
         """Coefficient of the Ewald sum [1/angstrom]."""
         if self.ewald_coefficient is not None:
             return self.ewald_coefficient
-        return math.sqrt(-math.log(2.0 * self.tolerance)) / self.cutoff
+        return math.sqrt(-math.log(0.5 * self.tolerance)) / self.cutoff
 
     @property
     def reach(self) -> float:
         """Length of the longest wave vector of the Ewald sum [1/angstrom]."""
         if self.ewald_reach is not None:
             return self.ewald_reach
-        return 2.0 * self.alpha * math.sqrt(-math.log(2.0 * self.tolerance))
+        return 2.0 * self.alpha * math.sqrt(-math.log(0.5 * self.tolerance))
+
+    @property
+    def splits(self) -> bool:
+        """Whether Coulomb's sum is split into a real-space part and one over waves."""
+        return self.coulomb in ("ewald", "pme")
 
 
 def check(options: Options) -> None:
@@ -66,6 +77,10 @@ def check(options: Options) -> None:
         raise InputError(f"cutoff = {options.cutoff} angstrom; use a positive one")
     if not 0 < options.tolerance < 0.5:
         raise InputError(f"tolerance = {options.tolerance}; use a number between 0 and 0.5")
+    if options.spline_order not in (None, 4, 5, 6):
+        raise InputError(f"spline_order = {options.spline_order}; use 4, 5 or 6")
+    if options.grid is not None and min(options.grid) < 6:
+        raise InputError(f"grid = {options.grid}; use 6 points or more along each vector of the cell")
     begin = options.switch_from
     if options.lennard_jones == "switch" and (begin is None or not 0 < begin < options.cutoff):
         raise InputError(f"switch_from = {begin}; a switch begins between 0 and the cutoff, {options.cutoff} angstrom")

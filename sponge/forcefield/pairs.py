@@ -57,7 +57,7 @@ def coulomb_shape(r: Float[Tensor, " pairs"], options: Options) -> Float[Tensor,
         end = math.erfc(alpha * cutoff) / cutoff
         slope = end / cutoff + 2.0 * alpha / math.sqrt(math.pi) * math.exp(-((alpha * cutoff) ** 2)) / cutoff
         return torch.erfc(alpha * r) / r - end + slope * (r - cutoff)
-    return torch.erfc(options.alpha * r) / r if way == "ewald" else 1.0 / r
+    return torch.erfc(options.alpha * r) / r if options.splits else 1.0 / r
 
 
 def long_range_correction(
