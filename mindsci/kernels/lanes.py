@@ -245,9 +245,8 @@ def bits_mask(context: Any, bits: Any) -> Any:
         return None
 
     def generate(context: Any, builder: Any, sig: Any, values: Any) -> Any:
-        byte = ir.IntType(8)
-        value = builder.trunc(values[0], byte) if bits.bitwidth > 8 else values[0]
-        return builder.bitcast(value, _TRUTHS)
+        (value,), byte = values, ir.IntType(8)
+        return builder.bitcast(builder.trunc(value, byte) if value.type.width > 8 else value, _TRUTHS)
 
     return mask_type(bits), generate
 
