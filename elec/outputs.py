@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
@@ -58,8 +57,7 @@ def write_results(run: Run, case: AntennaCase, model: Model, columns: Sequence[C
     else:
         with run.writing(f"antenna.s{n_ports}p") as path:
             found.write_touchstone(path, impedance=_touchstone_impedance(found))
-    with run.writing("s11.csv" if n_ports == 1 else "scattering.csv") as path:
-        _write_table(path, found)
+    run.table("s11.csv" if n_ports == 1 else "scattering.csv", _columns(found))
     with run.writing("s11.png" if n_ports == 1 else "scattering.png") as path:
         if n_ports == 1:
             plot_reflection(path, found.frequencies.numpy(), found.s[:, 0, 0].numpy(), dips[0])
@@ -94,14 +92,13 @@ def _touchstone_impedance(found: Scattering) -> float:
     return float(first.real) if bool((found.impedance == first).all()) and float(first.imag) == 0.0 else 50.0
 
 
-def _write_table(path: Any, found: Scattering) -> None:
-    names, columns = ["frequency [Hz]"], [found.frequencies.numpy()]
+def _columns(found: Scattering) -> dict[str, Any]:
+    columns: dict[str, Any] = {"frequency [Hz]": found.frequencies.numpy()}
     for to in range(found.s.shape[1]):
         for driven in found.known:
             one, name = found.s[:, to, driven].numpy(), f"S{to + 1}{driven + 1}"
-            names += [f"{name} real", f"{name} imaginary", f"|{name}| [dB]"]
-            columns += [one.real, one.imag, decibels(one)]
-    np.savetxt(path, np.stack(columns, axis=1), fmt="%.9g", delimiter=",", header=",".join(names), comments="")
+            columns |= {f"{name} real": one.real, f"{name} imaginary": one.imag, f"|{name}| [dB]": decibels(one)}
+    return columns
 
 
 def _summary(
@@ -238,10 +235,9 @@ def _write_far_field(
         label = f"{pattern.frequency / 1e9:.4g}_GHz"
         with run.writing(f"pattern_{label}{suffix}.png") as path:
             plot_pattern(path, pattern)
-        with run.writing(f"pattern_{label}{suffix}.csv") as path:
-            names = "theta [deg]," + ",".join(f"directivity at phi {angle:g} deg [dBi]" for angle in pattern.phi)
-            table = np.column_stack([pattern.theta, *pattern.cuts])
-            np.savetxt(path, table, fmt="%.6g", delimiter=",", header=names, comments="")
+        names = (f"directivity at phi {angle:g} deg [dBi]" for angle in pattern.phi)
+        cuts = dict(zip(names, pattern.cuts, strict=True))
+        run.table(f"pattern_{label}{suffix}.csv", {"theta [deg]": pattern.theta} | cuts, digits=6)
         if math.isnan(pattern.efficiency):
             run.log(
                 f"warning: no gain at {pattern.frequency / 1e9:.4g} GHz: the radiated power does not fit what the "

@@ -33,8 +33,9 @@ def write_source_results(run: Run, case: FieldsCase, model: SourceModel, sums: S
             label, at = _label(one.pattern.frequency), f"at {one.pattern.frequency / 1e9:.4g} GHz"
             with run.writing(f"pattern_{label}.png") as path:
                 plot_pattern(path, one.pattern)
-            names = [f"directivity at phi {angle:g} deg [dBi]" for angle in one.pattern.phi]
-            _write_table(run, f"pattern_{label}.csv", ["theta [deg]", *names], [one.pattern.theta, *one.pattern.cuts])
+            names = (f"directivity at phi {angle:g} deg [dBi]" for angle in one.pattern.phi)
+            cuts = dict(zip(names, one.pattern.cuts, strict=True))
+            run.table(f"pattern_{label}.csv", {"theta [deg]": one.pattern.theta} | cuts)
             figures |= {
                 f"directivity {at} [dBi]": one.pattern.directivity,
                 f"directivity {at}": 10.0 ** (0.1 * one.pattern.directivity),
@@ -65,9 +66,12 @@ def _write_cross_section(run: Run, section: CrossSection) -> dict[str, Any]:
     label, at = _label(section.frequency), f"at {section.frequency / 1e9:.4g} GHz"
     with run.writing(f"cross_section_{label}.png") as path:
         plot_cross_section(path, section)
-    names = ["angle from the direction of travel [deg]", "sigma in the E plane [m^2]", "sigma in the H plane [m^2]"]
-    columns = [section.angle, section.electric_plane, section.magnetic_plane]
-    _write_table(run, f"cross_section_{label}.csv", names, columns)
+    columns = {
+        "angle from the direction of travel [deg]": section.angle,
+        "sigma in the E plane [m^2]": section.electric_plane,
+        "sigma in the H plane [m^2]": section.magnetic_plane,
+    }
+    run.table(f"cross_section_{label}.csv", columns)
     return {
         f"monostatic radar cross-section {at} [m^2]": section.back,
         f"monostatic radar cross-section {at} [dBsm]": 10.0 * math.log10(max(section.back, 1e-30)),
@@ -77,9 +81,12 @@ def _write_cross_section(run: Run, section: CrossSection) -> dict[str, Any]:
 
 
 def _write_profile(run: Run, profile: Profile, beam: Any, suffix: str) -> dict[str, Any]:
-    names = ["distance from the focus [m]", "radius [m]", "radius of the paraxial beam [m]"]
-    columns = [profile.distance, profile.radius, profile.paraxial]
-    _write_table(run, f"beam_{_label(profile.frequency)}{suffix}.csv", names, columns)
+    columns = {
+        "distance from the focus [m]": profile.distance,
+        "radius [m]": profile.radius,
+        "radius of the paraxial beam [m]": profile.paraxial,
+    }
+    run.table(f"beam_{_label(profile.frequency)}{suffix}.csv", columns)
     at, of = f"at {profile.frequency / 1e9:.4g} GHz", suffix.replace("_", " ")
     length = beam.rayleigh_length(profile.frequency)
     figures = {f"Rayleigh length {at}{of} [mm]": 1e3 * length}
@@ -93,8 +100,3 @@ def _write_profile(run: Run, profile: Profile, beam: Any, suffix: str) -> dict[s
 
 def _label(frequency: float) -> str:
     return f"{frequency / 1e9:.4g}_GHz"
-
-
-def _write_table(run: Run, name: str, names: list[str], columns: list[Any]) -> None:
-    with run.writing(name) as path:
-        np.savetxt(path, np.column_stack(columns), fmt="%.9g", delimiter=",", header=",".join(names), comments="")

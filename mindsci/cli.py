@@ -1,6 +1,7 @@
 """The command line. Each verb parses its arguments and calls the library.
 
-Exit status: 0 done, 1 a gate falls short, 2 the user's error or a run that could not start, 130 stopped by Ctrl-C.
+Exit status: 0 done, 1 a gate falls short or a point of a sweep failed, 2 the user's error or a run that could not
+start, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mindsci import cli_sweep
 from mindsci.errors import InputError, UnknownNameError, UserError
 
 app = typer.Typer(
@@ -81,6 +83,8 @@ def plan(
     if not made.fits:
         raise typer.Exit(1)
 
+
+app.command()(cli_sweep.sweep)
 
 boost_app = typer.Typer(no_args_is_help=True, help="What `boost` does for the speed of a training.")
 app.add_typer(boost_app, name="boost")

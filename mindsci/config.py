@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from mindsci import units
 from mindsci.errors import InputError, StorageError, nearest
+from mindsci.overrides import apply_override
 
 if TYPE_CHECKING:
     from mindsci.runs import Run
@@ -100,58 +101,27 @@ def read_case_text(path: Path) -> dict[str, Any]:
         raise InputError(f"'{path}' is not valid TOML: {error}") from None
 
 
-def apply_override(tables: dict[str, Any], override: str) -> None:
-    """Sets `a.b.0=value` in the tables; the value is read as TOML, or else taken as a string."""
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise InputError(f"--set {override}: write it as --set table.key=value")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    node: Any = tables
-    *parents, last = key.strip().split(".")
-    for part in parents:
-        node = _child(node, part, override)
-    if isinstance(node, list):
-        node[_index(node, last, override)] = value
-    elif isinstance(node, dict):
-        node[last] = value
-    else:
-        raise InputError(f"--set {override}: '{parents[-1]}' is a value, not a table")
-
-
-def _child(node: Any, part: str, override: str) -> Any:
-    if isinstance(node, list):
-        return node[_index(node, part, override)]
-    if isinstance(node, dict):
-        return node.setdefault(part, {})
-    raise InputError(f"--set {override}: '{part}' is inside a value, not a table")
-
-
-def _index(node: list[Any], part: str, override: str) -> int:
-    if not part.isdigit() or int(part) >= len(node):
-        raise InputError(f"--set {override}: '{part}' is not one of the {len(node)} entries (0 to {len(node) - 1})")
-    return int(part)
-
-
 def load_case(path: Path | str, overrides: list[str] | None = None, *, resolve: bool = True) -> Case:
     """Returns the validated case of a TOML file, after `a.b=c` overrides; `Case.resolved`, unless told otherwise.
 
     Raises InputError with one line for each thing to mend.
     """
-    from mindsci import plugins
-
     path = Path(path)
     tables = read_case_text(path)
     for override in overrides or []:
         apply_override(tables, override)
+    return case_of(tables, folder=path.parent, source=str(path), resolve=resolve)
+
+
+def case_of(tables: dict[str, Any], *, folder: Path, source: str, resolve: bool = True) -> Case:
+    """Returns the validated case of its tables; its files lie in the folder. Errors name the source."""
+    from mindsci import plugins
+
     task = tables.get("task")
     if not isinstance(task, str):
         known = ", ".join(plugins.names("tasks"))
-        raise InputError(f"'{path}' has no task; add a first line such as task = \"elec/antenna\" (known: {known})")
-    case_type = plugins.get("tasks", task)
-    case: Case = validate(case_type, tables, folder=path.parent, source=str(path))
+        raise InputError(f"'{source}' has no task; add a first line such as task = \"elec/antenna\" (known: {known})")
+    case: Case = validate(plugins.get("tasks", task), tables, folder=folder, source=source)
     return case.resolved() if resolve else case
 
 

@@ -11,12 +11,11 @@ import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,12 +26,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-import mindsci
-from mindsci import files
+from mindsci import files, tables
 from mindsci.config import Case, to_toml
 from mindsci.errors import InputError, StorageError, UserError
 from mindsci.progress import Progress
-from mindsci.report import machine
+from mindsci.provenance import provenance
 
 RESTART = "restart.safetensors"
 LOCK = ".lock"
@@ -66,6 +64,11 @@ class Folder:
         path.parent.mkdir(parents=True, exist_ok=True)
         return files.writing(path)
 
+    def table(self, name: str, columns: Mapping[str, Any], *, digits: int = 9) -> None:
+        """Writes columns of numbers under their heads, "name [unit]", as CSV: see `mindsci.tables`."""
+        with self.writing(name) as temporary:
+            tables.write(temporary, columns, digits=digits)
+
     def within(self, name: str) -> Folder:
         """Returns a folder inside; it is made when something is written there."""
         return Folder(self.path(name))
@@ -86,19 +89,26 @@ class Run(Folder):
         resume: bool = False,
         device: str | torch.device = "cpu",
         quiet: bool = False,
+        asked_to_stop: Callable[[], bool] = bool,
     ) -> None:
         super().__init__(folder)
         self.case = case
         self.device = torch.device(device)
         self.resuming = resume
         self.quiet = quiet
-        self.stop_requested = False
+        self._signalled = False
+        self._asked_to_stop = asked_to_stop
         self._lock: FileLock | None = None
         self._started = time.monotonic()
         self._made_folder = not folder.exists()
         if self.is_writer:
             _prepare_folder(folder, case, resume)
             self._record()
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether a signal, or whoever started the run (`asked_to_stop`), wants it to stop after the chunk at hand."""
+        return self._signalled or self._asked_to_stop()
 
     @property
     def is_writer(self) -> bool:
@@ -184,7 +194,9 @@ class Run(Folder):
             with self.writing("case.toml") as temporary:
                 temporary.write_text(to_toml(self.case), encoding="utf-8")
         with self.writing("provenance.json") as temporary:
-            temporary.write_text(json.dumps(_provenance(self), indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(
+                json.dumps(provenance(self.case.seed, self.device, self.resuming), indent=2) + "\n", encoding="utf-8"
+            )
 
     def __enter__(self) -> Run:
         """Takes the folder for this process, and turns the first Ctrl-C (or SIGTERM) into a request to stop."""
@@ -197,7 +209,9 @@ class Run(Folder):
                 raise InputError(
                     f"another process is running in '{self.folder}'; wait for it, or choose another folder with --out"
                 ) from None
-        self._handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        # Only the main thread may handle signals; a worker's thread is stopped by whoever started it.
+        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        self._handlers = {number: signal.signal(number, self._on_signal) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -206,9 +220,9 @@ class Run(Folder):
         self._unlock()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.stop_requested:
+        if self._signalled:
             raise KeyboardInterrupt
-        self.stop_requested = True
+        self._signalled = True
         print("\nstopping after this chunk, to keep what is computed; once more to stop at once", file=sys.stderr)
 
 
@@ -229,33 +243,6 @@ def _prepare_folder(folder: Path, case: Case, resume: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot make the folder '{folder}': {error.strerror}; choose another with --out") from None
-
-
-def _provenance(run: Run) -> dict[str, Any]:
-    return {
-        "mindsci": mindsci.__version__,
-        "commit": _commit(),
-        "command": sys.argv,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seed": run.case.seed,
-        "resumed": run.resuming,
-        "device": str(run.device),
-        "machine": machine(cuda=run.device.type == "cuda"),
-    }
-
-
-def _commit() -> str | None:
-    """The checkout's commit, where the package runs from one."""
-    root = Path(mindsci.__file__).parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
 
 
 def chunks(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:

@@ -224,7 +224,17 @@ def write_energies(path: Path, frames: NDArray[Any]) -> None:
     """Writes a table of energies [eV] and temperature [K]."""
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["step", "time_fs", "stage", "potential_eV", "kinetic_eV", "total_eV", "temperature_K"])
+        table.writerow(
+            [
+                "step",
+                "time [fs]",
+                "stage",
+                "potential [eV]",
+                "kinetic [eV]",
+                "total [eV]",
+                "temperature [K]",
+            ]
+        )
         for _, rows in _pieces(frames):
             for row in rows:
                 total = row["potential"] + row["kinetic"]

@@ -15,7 +15,9 @@ class Workspace(Protocol):
     folder: Path
     resuming: bool
     device: torch.device
-    stop_requested: bool
+
+    @property
+    def stop_requested(self) -> bool: ...
 
     def log(self, message: str) -> None: ...
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,11 +15,11 @@ from sponge.analysis.spectrum import Spectrum, peaks
 def write_radial(folder: Folder, found: Radial) -> dict[str, Any]:
     """Writes radial.csv and radial.png; returns the place and height of the first and highest peak of each pair."""
     names = found.names()
-    heads = ["r_angstrom", *(f"{kind} {name}" for name in names for kind in ("g", "error", "coordination"))]
-    columns = [found.r]
-    for k in range(len(names)):
-        columns += [found.g[k], found.error[k], found.coordination[k]]
-    _write_table(folder, "radial.csv", heads, columns)
+    columns = {"r [angstrom]": found.r}
+    for k, name in enumerate(names):
+        columns |= {f"g {name}": found.g[k], f"error {name}": found.error[k]}
+        columns[f"coordination {name}"] = found.coordination[k]
+    folder.table("radial.csv", columns, digits=10)
     with _figure(folder, "radial.png", 2) as (structure, number):
         for k, name in enumerate(names):
             (line,) = structure.plot(found.r, found.g[k], label=name, lw=1.2)
@@ -40,8 +39,8 @@ def write_radial(folder: Folder, found: Radial) -> dict[str, Any]:
 
 def write_displacement(folder: Folder, found: Displacement) -> dict[str, Any]:
     """Writes displacement.csv and displacement.png; returns the diffusion coefficients."""
-    heads = ["lag_fs", *(f"{name}_angstrom2" for name in found.groups)]
-    _write_table(folder, "displacement.csv", heads, [found.time, *found.squared])
+    squared = {f"{name} [angstrom^2]": values for name, values in zip(found.groups, found.squared, strict=True)}
+    folder.table("displacement.csv", {"lag [fs]": found.time} | squared, digits=10)
     with _figure(folder, "displacement.png", 1) as (axes,):
         for k, name in enumerate(found.groups):
             axes.plot(1e-3 * found.time, found.squared[k], label=name, lw=1.2)
@@ -57,8 +56,8 @@ def write_displacement(folder: Folder, found: Displacement) -> dict[str, Any]:
 
 def write_spectrum(folder: Folder, found: Spectrum) -> dict[str, Any]:
     """Writes spectrum.csv and spectrum.png; returns the peaks."""
-    heads = ["wavenumber_per_cm", *(f"{name}_cm" for name in found.groups)]
-    _write_table(folder, "spectrum.csv", heads, [found.wavenumber, *found.density])
+    density = {f"{name} [cm]": values for name, values in zip(found.groups, found.density, strict=True)}
+    folder.table("spectrum.csv", {"wavenumber [1/cm]": found.wavenumber} | density, digits=10)
     with _figure(folder, "spectrum.png", 1) as (axes,):
         for k, name in enumerate(found.groups):
             axes.plot(found.wavenumber, found.density[k], label=name, lw=1.0)
@@ -68,13 +67,6 @@ def write_spectrum(folder: Folder, found: Spectrum) -> dict[str, Any]:
         "resolution [1/cm]": found.resolution,
         "peaks [1/cm]": [round(place, 1) for place in peaks(found).tolist()],
     }
-
-
-def _write_table(folder: Folder, name: str, heads: Sequence[str], columns: Sequence[Any]) -> None:
-    with folder.writing(name) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(heads)
-        table.writerows(zip(*([f"{value:.10g}" for value in column.tolist()] for column in columns), strict=True))
 
 
 @contextmanager
