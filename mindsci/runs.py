@@ -110,6 +110,10 @@ class Run(Folder):
         """Whether a signal, or whoever started the run (`asked_to_stop`), wants it to stop after the chunk at hand."""
         return self._signalled or self._asked_to_stop()
 
+    @stop_requested.setter
+    def stop_requested(self, wanted: bool) -> None:
+        self._signalled = wanted
+
     @property
     def is_writer(self) -> bool:
         """Whether this process writes files: the first one where several work on one run."""

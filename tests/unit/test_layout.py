@@ -88,7 +88,7 @@ def test_every_package_that_is_imported_is_declared(repository: Path) -> None:
     setup.read(repository / "setup.cfg")
     declared = "\n".join([setup["options"]["install_requires"], *setup["options.extras_require"].values()])
     known = {re.split(r"[ <>=;\[]", line)[0].lower() for line in declared.splitlines() if line}
-    distributions = {"skrf": "scikit-rf", "PIL": "pillow"}
+    distributions = {"skrf": "scikit-rf", "PIL": "pillow", "dask_jobqueue": "dask-jobqueue"}
     # Scripts that a benchmark hands to another program's own Python import that program.
     peers = {"schnetpack"}
     assert {distributions.get(name, name).lower() for name in third_party_imports(repository)} - known == peers
