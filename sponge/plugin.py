@@ -31,6 +31,7 @@ plugin = Plugin(
         "potentials": "sponge.validate_potentials:potentials",
         "thermostats": "sponge.validate_thermostats:thermostats",
         "barostats": "sponge.validate_barostats:barostats",
+        "md": "sponge.validation:md",
     },
     benchmarks={
         "schnet_forces": "sponge.benchmark:schnet_forces",

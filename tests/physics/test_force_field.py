@@ -7,11 +7,8 @@ step 1e-4 angstrom, whose error is of the order of the step squared, 1e-8; 1e-7 
 
 from __future__ import annotations
 
-import math
-import os
 from pathlib import Path
 
-import numpy
 import pytest
 import torch
 
@@ -32,103 +29,34 @@ from sponge.topology import (
     TorsionMaps,
     VirtualSites,
 )
-
-DATA = Path(os.environ.get("MINDSCI_MIRROR", "../shared/data")) / "biomolecular" / "nist_reference"
-needs_data = pytest.mark.skipif(not DATA.exists(), reason="needs the NIST reference configurations")
+from sponge.validation import lattices, nist
 
 
 def periodic(positions: torch.Tensor, cell: torch.Tensor, numbers: torch.Tensor) -> System:
     return systems.create(positions, numbers, cell=cell[None], periodic=(True, True, True))
 
 
-def no_pairs() -> torch.Tensor:
-    return torch.zeros((0, 2), dtype=torch.int64)
-
-
-@needs_data
 @pytest.mark.data
-@pytest.mark.parametrize(
-    ("number", "energy", "correction", "shifted"),
-    [(1, -4351.5, -198.49, -3870.9), (4, -16.790321304625856, -0.54517, -15.001)],
-)
-def test_lennard_jones_is_nists(number: int, energy: float, correction: float, shifted: float) -> None:
-    lines = (DATA / f"lj_sample_config_periodic{number}.txt").read_text().split("\n")
-    side = float(lines[0].split()[0])
-    rows = numpy.array([line.split()[1:4] for line in lines[2:] if line.strip()], dtype=float)
-    n = len(rows)
-    system = periodic(torch.tensor(rows), side * torch.eye(3).double(), torch.full((n,), 18))
-    one = torch.ones((1, 1)).double()
-    atoms = torch.zeros(n, dtype=torch.int64)
-    nonbonded = Nonbonded(charges=torch.zeros(n).double(), kind=atoms, sigma=one, epsilon=one, exclusions=no_pairs())
-    options = Options(cutoff=3.0, coulomb="cutoff", long_range_correction=True)
-    neighbors = neighbor_list(system, 3.0, half=True)
-    field = ForceField(Topology(n_atoms=n, nonbonded=nonbonded), options)
-    terms = field.energies(system, neighbors)
-    assert float(terms["lennard_jones"]) == pytest.approx(
-        energy, rel=1e-12 if number == 4 else 0, abs=0 if number == 4 else 0.05
-    )
-    assert float(terms["long_range_correction"]) == pytest.approx(correction, rel=1e-5 * 3)
-    shift = Options(cutoff=3.0, coulomb="cutoff", lennard_jones="force_shift")
-    found = ForceField(Topology(n_atoms=n, nonbonded=nonbonded), shift).energies(system, neighbors)
-    assert float(found["lennard_jones"]) == pytest.approx(shifted, abs=5e-4 if number == 4 else 0.05)
+def test_every_printed_component_is_nists(data_mirror: Path) -> None:
+    rows = nist.nist(data_mirror / "biomolecular")
+    assert len(rows) == 24
+    assert [row.case for row in rows if not row.ok] == []
 
 
-SPCE = {
-    1: (9.95387e4, -8.23715e2, -5.58889e5, 6.27009e3, -2.84469e6, 2.80999e6),
-    2: (1.93712e5, -3.29486e3, -1.19295e6, 6.03495e3, -5.68938e6, 5.61998e6),
-}
-
-
-@needs_data
 @pytest.mark.data
-@pytest.mark.parametrize("number", [1, 2])
-def test_every_component_of_the_ewald_sum_is_nists(number: int) -> None:
-    lines = (DATA / f"spce_sample_config_periodic{number}.txt").read_text().split("\n")
-    fields = [line.split() for line in lines[2:] if line.strip()]
-    positions = torch.tensor([[float(x) for x in row[1:4]] for row in fields]).double()
-    oxygen = torch.tensor([row[4] == "O" for row in fields])
-    n = len(fields)
-    system = periodic(positions, 20.0 * torch.eye(3).double(), torch.where(oxygen, 8, 1))
-    first = torch.arange(0, n, 3)
-    exclusions = torch.stack([torch.stack([first + i, first + j], 1) for i, j in ((0, 1), (0, 2), (1, 2))], 1)
-    boltzmann = 1.3806488e-23 / 1.602176565e-19
-    depth = torch.tensor([[78.19743111 * boltzmann, 0.0], [0.0, 0.0]]).double()
-    nonbonded = Nonbonded(
-        charges=torch.where(oxygen, -0.8476, 0.4238).double(),
-        kind=torch.where(oxygen, 0, 1),
-        sigma=torch.full((2, 2), 3.16555789).double(),
-        epsilon=depth,
-        exclusions=exclusions.reshape(-1, 2),
-    )
-    constant = 1.602176565e-19 / (4.0 * math.pi * 8.854187817e-12) * 1e10
-    options = Options(
-        cutoff=10.0,
-        long_range_correction=True,
-        ewald_coefficient=5.6 / 20.0,
-        ewald_reach=2.0 * math.pi / 20.0 * math.sqrt(26.5),
-        coulomb_constant=constant,
-    )
-    field = ForceField(Topology(n_atoms=n, nonbonded=nonbonded), options)
-    terms = field.energies(system, neighbor_list(system, 10.0, half=True))
-    names = ("lennard_jones", "long_range_correction", "coulomb_real", "coulomb_reciprocal", "coulomb_self")
-    found = [float(terms[name]) / boltzmann for name in (*names, "coulomb_excluded")]
-    assert found == pytest.approx(SPCE[number], rel=1e-5)
+def test_lennard_jones_has_the_sixteen_digits_of_nists_fourth_configuration(data_mirror: Path) -> None:
+    system, topology = nist.fluid(data_mirror / "biomolecular/nist_reference", 4)
+    found = nist.energies(system, topology, Options(cutoff=3.0, coulomb="cutoff"))
+    assert found["lennard_jones"] == pytest.approx(-16.790321304625856, rel=1e-12)
 
 
-def test_rock_salt_has_its_madelung_constant() -> None:
-    sites = torch.cartesian_prod(*[torch.arange(2)] * 3)
-    charges = 1.0 - 2.0 * (sites.sum(1) % 2).double()
-    system = periodic(sites.double() * 2.8, 5.6 * torch.eye(3).double(), torch.full((8,), 11))
-    zero = torch.zeros((1, 1)).double()
-    nonbonded = Nonbonded(
-        charges=charges, kind=torch.zeros(8, dtype=torch.int64), sigma=zero + 1, epsilon=zero, exclusions=no_pairs()
-    )
-    options = Options(cutoff=14.0, tolerance=1e-13)
-    energy = ForceField(Topology(n_atoms=8, nonbonded=nonbonded), options)(
-        system, neighbor_list(system, 14.0, half=True)
-    )
-    madelung = -float(energy) * 2.8 / units.COULOMB_EV_ANGSTROM / 4
-    assert madelung == pytest.approx(1.747564594633, rel=1e-10)
+@pytest.mark.parametrize("name", lattices.MADELUNG)
+def test_crystals_have_their_madelung_constants(name: str) -> None:
+    system, topology = lattices.crystal(name)
+    options = Options(cutoff=11.0, coulomb="ewald", tolerance=1e-13)
+    energy = ForceField(topology, options)(system, neighbor_list(system, 11.0, half=True))
+    madelung = -float(energy) * 2.8 / units.COULOMB_EV_ANGSTROM / (system.n_atoms / 2)
+    assert madelung == pytest.approx(lattices.MADELUNG[name], rel=1e-10)
 
 
 def tangled() -> tuple[System, Topology]:

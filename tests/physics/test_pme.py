@@ -23,12 +23,13 @@ from sponge.forcefield import ForceField, Options, ewald, pme
 from sponge.neighbors import neighbor_list
 from sponge.potentials.potential import differentiate
 from sponge.system import System
-from sponge.topology import Nonbonded, Topology
+from sponge.topology import Topology
+from sponge.validation import lattices
 
 SLANTED = torch.tensor([[[9.0, 0.0, 0.0], [2.0, 8.5, 0.0], [-1.5, 1.0, 9.5]]]).double()
 
 
-def ions(cell: torch.Tensor, *counts: int) -> tuple[System, torch.Tensor]:
+def random_ions(cell: torch.Tensor, *counts: int) -> tuple[System, torch.Tensor]:
     """Random charges, not neutral, also outside their cell."""
     generator = torch.Generator().manual_seed(4)
     n = sum(counts)
@@ -38,17 +39,9 @@ def ions(cell: torch.Tensor, *counts: int) -> tuple[System, torch.Tensor]:
     return system, torch.randn(n, generator=generator).double()
 
 
-def charges_only(charges: torch.Tensor) -> Topology:
-    zero = torch.zeros((1, 1)).double()
-    atoms = torch.zeros(len(charges), dtype=torch.int64)
-    none = torch.zeros((0, 2), dtype=torch.int64)
-    nonbonded = Nonbonded(charges=charges, kind=atoms, sigma=zero + 1, epsilon=zero, exclusions=none)
-    return Topology(n_atoms=len(charges), nonbonded=nonbonded)
-
-
 @pytest.mark.parametrize("order", [4, 5, 6])
 def test_the_error_falls_with_the_order_of_the_splines(order: int) -> None:
-    system, charges = ions(SLANTED, 20)
+    system, charges = random_ions(SLANTED, 20)
     exact = ewald.reciprocal(system, charges, alpha=0.4, reach=6.0)
     errors = []
     for size in (24, 36):
@@ -59,7 +52,7 @@ def test_the_error_falls_with_the_order_of_the_splines(order: int) -> None:
 
 @pytest.mark.parametrize("size", [(10, 12, 9), (10, 11, 8)])
 def test_derivatives_by_hand_are_those_of_the_graph(size: tuple[int, int, int]) -> None:
-    system, charges = ions(torch.cat([SLANTED, 9.0 * torch.eye(3).double()[None]]), 11, 14)
+    system, charges = random_ions(torch.cat([SLANTED, 9.0 * torch.eye(3).double()[None]]), 11, 14)
     mesh = pme.Mesh(size=size, order=5, alpha=0.5)
     found = []
     for by_hand in (True, False):
@@ -72,7 +65,7 @@ def test_derivatives_by_hand_are_those_of_the_graph(size: tuple[int, int, int]) 
 
 
 def test_second_derivatives_are_right() -> None:
-    system, charges = ions(SLANTED, 3)
+    system, charges = random_ions(SLANTED, 3)
     mesh = pme.Mesh(size=(8, 9, 8), order=5, alpha=0.5)
 
     def energy(positions: torch.Tensor, cell: torch.Tensor, charges: torch.Tensor) -> torch.Tensor:
@@ -84,7 +77,7 @@ def test_second_derivatives_are_right() -> None:
 
 def test_a_batch_has_the_energies_of_its_systems() -> None:
     cells = torch.cat([SLANTED, 11.0 * torch.eye(3).double()[None]])
-    both, charges = ions(cells, 6, 9)
+    both, charges = random_ions(cells, 6, 9)
     mesh = pme.Mesh(size=(12, 14, 16), order=4, alpha=0.5)
     together = pme.reciprocal(both, charges, mesh)
     for number, atoms in enumerate((slice(0, 6), slice(6, 15))):
@@ -95,7 +88,7 @@ def test_a_batch_has_the_energies_of_its_systems() -> None:
 
 
 def test_waves_taken_some_at_a_time_have_the_sum_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    system, charges = ions(SLANTED, 12)
+    system, charges = random_ions(SLANTED, 12)
     found = []
     for at_once in (10**9, 100):
         monkeypatch.setattr(ewald, "AT_ONCE", at_once)
@@ -107,17 +100,14 @@ def test_waves_taken_some_at_a_time_have_the_sum_of_all(monkeypatch: pytest.Monk
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13)
 
 
-def test_rock_salt_has_its_madelung_constant_and_no_forces() -> None:
-    sites = torch.cartesian_prod(*[torch.arange(4)] * 3)
-    charges = 1.0 - 2.0 * (sites.sum(1) % 2).double()
-    system = systems.create(
-        sites.double() * 2.8, torch.full((64,), 11), cell=11.2 * torch.eye(3).double()[None], periodic=(True,) * 3
-    )
+@pytest.mark.parametrize("name", lattices.MADELUNG)
+def test_crystals_have_their_madelung_constants_and_no_forces(name: str) -> None:
+    system, topology = lattices.crystal(name)
     options = Options(cutoff=9.0, coulomb="pme", tolerance=1e-6)
-    found = differentiate(ForceField(charges_only(charges), options), system, neighbor_list(system, 9.0, half=True))
-    madelung = -float(found.energy) * 2.8 / units.COULOMB_EV_ANGSTROM / 32
-    assert madelung == pytest.approx(1.747564594633, rel=1e-6)
-    assert float(found.forces.abs().max()) < 1e-6
+    found = differentiate(ForceField(topology, options), system, neighbor_list(system, 9.0, half=True))
+    madelung = -float(found.energy) * 2.8 / units.COULOMB_EV_ANGSTROM / (system.n_atoms / 2)
+    assert madelung == pytest.approx(lattices.MADELUNG[name], rel=1e-6)
+    assert float(found.forces.abs().max()) < 1e-5
 
 
 @pytest.mark.data
@@ -127,8 +117,7 @@ def test_forces_in_water_are_those_of_a_converged_ewald_sum_to_the_tolerance(
 ) -> None:
     path = data_mirror / "biomolecular/openmmtools/watbox216.prmtop"
     system, topology = from_amber(path, path.with_suffix(".crd"), cell=18.77 * torch.eye(3).double())
-    nonbonded = topology.nonbonded
-    charged = Topology(n_atoms=648, nonbonded=tree.replace(nonbonded, epsilon=torch.zeros_like(nonbonded.epsilon)))
+    charged = lattices.charges_alone(topology.nonbonded.charges, topology.nonbonded.exclusions)
     neighbors = neighbor_list(system, 9.0, half=True)
     forces = [
         differentiate(ForceField(charged, options), system, neighbors).forces
@@ -144,12 +133,13 @@ def test_four_thousand_ions_have_ambers_forces(data_mirror: Path) -> None:
 
     held = loadmat(data_mirror / "biomolecular/pme_reference/cubeions.mat")
     rows = torch.from_numpy(held["crdq"]).double()
-    charges, positions = rows[:, 3].contiguous(), rows[:, :3].contiguous().requires_grad_()
+    positions = rows[:, :3].contiguous().requires_grad_()
+    ions = lattices.charges_alone(rows[:, 3].contiguous(), torch.zeros((0, 2), dtype=torch.int64))
     system = systems.create(
         positions, torch.full((len(rows),), 11), cell=64.0 * torch.eye(3).double()[None], periodic=(True,) * 3
     )
     options = Options(cutoff=9.0, coulomb="pme", ewald_coefficient=0.3488, spline_order=4, grid=(96, 96, 96))
-    field = ForceField(charges_only(charges), tree.replace(options, coulomb_constant=18.2223**2))
+    field = ForceField(ions, tree.replace(options, coulomb_constant=18.2223**2))
     energies = field.energies(system, neighbor_list(system, 9.0, half=True))
     for name, reference in (("coulomb_real", "fdirAMB"), ("coulomb_reciprocal", "frecAMB")):
         force = -torch.autograd.grad(energies[name].sum(), positions, retain_graph=True)[0]

@@ -8,6 +8,7 @@ printed digits once Coulomb's constant is Amber's, 332.0522 kcal/mol angstrom.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,11 +16,10 @@ import torch
 from mindsci import units
 from sponge import system as systems
 from sponge.builders import from_amber
-from sponge.forcefield import ForceField, Options
 from sponge.forcefield.torsion_maps import torsion_maps
-from sponge.neighbors.lists import all_pairs
 from sponge.system import System
 from sponge.topology import TorsionMaps
+from sponge.validation.references import CHARMM_ALA3, open_options, terms
 
 CHAIN = torch.tensor([[0, 1, 2, 3, 1, 2, 3, 4]])
 
@@ -87,27 +87,9 @@ def test_maps_of_different_sizes_stand_side_by_side_and_have_gradients() -> None
     )
 
 
-CHARMM = {
-    "bonds": 1.13242125,
-    "angles": 1.06880188,
-    "urey_bradley": 0.06142407,
-    "torsions": 7.81143025,
-    "harmonic_impropers": 0.0,
-    "torsion_maps": 0.12679003,
-    "lennard_jones": 909.28136359,
-    "coulomb": -9007.16903192,
-    "coulomb_14": 277.35152722,
-    "lennard_jones_14": 3.35367163,
-}
-
-
 @pytest.mark.data
-def test_every_term_of_alanine_tripeptide_is_charmms(data_mirror) -> None:
+def test_every_term_of_alanine_tripeptide_is_charmms(data_mirror: Path) -> None:
     path = data_mirror / "biomolecular/openmm_systems/ala3_solv.parm7"
     system, topology = from_amber(path, path.with_suffix(".crd"), rigid_water=False, periodic=False)
-    constant = 18.2223**2 * units.KCAL_PER_MOL_EV
-    field = ForceField(topology, Options(lennard_jones="all", coulomb="all", coulomb_constant=constant))
-    found = field.energies(system, all_pairs(system, half=True))
-    assert {name: float(energy) / units.KCAL_PER_MOL_EV for name, energy in found.items()} == pytest.approx(
-        CHARMM, abs=1e-6
-    )
+    found = terms(system, topology, open_options(), units.KCAL_PER_MOL_EV)
+    assert found == pytest.approx(CHARMM_ALA3, abs=1e-6)
