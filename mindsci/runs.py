@@ -44,6 +44,11 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def restarted() -> bool:
+    """Returns whether torchrun started this process again, since one of its processes had failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
 class Interrupted(Exception):
     """The run stopped because it was asked to; its restart is written."""
 
@@ -265,12 +270,14 @@ def execute(case: Case, folder: Path, **options: Any) -> Run:
     """Runs a case in a folder and returns the run; `options` are those of Run.
 
     Where the case turns out to be impossible before anything was computed, the folder is emptied again, so
-    that the mended case can take its place.
+    that the mended case can take its place. Processes that torchrun started again after a failure resume the run.
     """
     if process_count() > 1 and not case.several_processes:
         raise InputError(
             f"task '{case.task}' runs in one process, and {process_count()} were started; run it without torchrun"
         )
+    if restarted() and (folder / "case.toml").exists():
+        options["resume"] = True
     with Run(case, folder, **options) as run:
         try:
             case.run(run)

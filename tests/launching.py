@@ -13,7 +13,7 @@ LAUNCHES = 3
 """Each with four attempts of its own."""
 
 
-def torchrun(script: str, *arguments: str, processes: int = 2) -> None:
+def torchrun(script: str, *arguments: str, processes: int = 2, restarts: int = 3) -> None:
     """Runs a script in several processes; skips the test where gloo's sockets do not find each other at all.
 
     Some virtual machines refuse connections between processes for minutes. Only that very failure, in which no line of
@@ -21,7 +21,13 @@ def torchrun(script: str, *arguments: str, processes: int = 2) -> None:
     """
     tests = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": f"{tests}:{tests.parent}", "OMP_NUM_THREADS": "1"}
-    launch = ["-m", "torch.distributed.run", "--standalone", "--max-restarts=3", f"--nproc-per-node={processes}"]
+    launch = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--max-restarts={restarts}",
+        f"--nproc-per-node={processes}",
+    ]
     for _ in range(LAUNCHES):
         done = subprocess.run(
             [sys.executable, *launch, str(tests / script), *arguments],

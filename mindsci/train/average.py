@@ -42,14 +42,3 @@ class Average:
     def _give(self, values: list[Tensor]) -> None:
         for parameter, value in zip(self._parameters, values, strict=True):
             parameter.copy_(value)
-
-    def state_dict(self) -> dict[str, object]:
-        """Returns the averaged values and the number of updates."""
-        return {"values": self.values, "updates": self.updates}
-
-    @torch.no_grad()
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        """Takes over the averaged values of a checkpoint."""
-        for value, stored in zip(self.values, state["values"], strict=True):  # type: ignore[call-overload]
-            value.copy_(stored)
-        self.updates = int(state["updates"])  # type: ignore[call-overload]

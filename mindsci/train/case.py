@@ -62,8 +62,8 @@ class TrainingCase(Case):
             trainer = Trainer(case.trainer.scaled(), task, run, seed=self.seed)
             outcome = trainer.fit()
             test = trainer.evaluate("test") if "test" in task.splits else {}
+            export(trainer, run, to_toml(record))  # type: ignore[arg-type]
             if group.writes:
-                export(trainer, run, to_toml(record))  # type: ignore[arg-type]
                 case.draw(run)
                 run.results(figures(task, outcome, test, self.trainer.monitor))
 
@@ -84,12 +84,15 @@ def _unit(task: Task, name: str) -> str:
 
 
 def export(trainer: Trainer, run: Run, record: str) -> None:
-    """Writes the best weights and how their model is built again."""
-    with trainer.weights("best") as model, run.writing("model.safetensors") as temporary:
+    """Writes the best weights in full and how their model is built again; every process must call it."""
+    with trainer.weights("best") as model:
         trainer.task.finish()
-        tensors = {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
-        if not tensors:
-            raise InputError(f"{type(model).__name__} has no weights to export; register them as parameters")
+        tensors = trainer.state.whole(model.state_dict())
+    if not tensors:
+        raise InputError(f"{type(model).__name__} has no weights to export; register them as parameters")
+    if not trainer.group.writes:
+        return
+    with run.writing("model.safetensors") as temporary:
         save_file(tensors, temporary)
     with run.writing("model.toml") as temporary:
         temporary.write_text(record, encoding="utf-8")

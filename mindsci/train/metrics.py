@@ -41,12 +41,12 @@ class Means:
         return dict(zip(self.names, (total[:-1] / total[-1]).tolist(), strict=True))
 
     def state_dict(self, group: Group) -> dict[str, Any]:
-        """Returns the sums of all processes; each process must call it."""
+        """Returns the sums of all processes as plain numbers; each process must call it."""
         if self._sums is None:
             return {}
         return {
             "names": self.names,
-            "sums": group.sum(self._sums),
+            "sums": group.sum(self._sums).tolist(),
             "weight": float(group.sum(torch.tensor(self._weight, dtype=torch.float64))),
         }
 
@@ -57,7 +57,7 @@ class Means:
         if state:
             share = 1.0 if group.writes else 0.0
             means.names = list(state["names"])
-            means._sums = state["sums"].to(device) * share
+            means._sums = torch.tensor(state["sums"], dtype=torch.float64, device=device) * share
             means._weight = state["weight"] * share
         return means
 

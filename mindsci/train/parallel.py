@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +13,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from mindsci.errors import InputError
+from mindsci.train.failure import failures_told
+from mindsci.train.meeting import met
 from mindsci.train.task import Task
 from mindsci.tree import Tree
 
@@ -81,20 +86,63 @@ def processes() -> int:
 def process_group(device: torch.device | str = "cpu") -> Iterator[Group]:
     """Opens the process group that torchrun's environment describes, and closes it; alone it does nothing.
 
-    A GPU's group also carries gloo, so that what lives in host memory can be reduced.
+    A GPU's group also carries gloo, so that what lives in host memory can be reduced. Where another process fails,
+    raises PeerError with that one's message.
     """
     if processes() <= 1 or dist.is_initialized():
         yield Group.current()
         return
     device = Group().device(torch.device(device))
     on_gpu = device.type == "cuda"
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
+    with _ended_by_a_signal():
+        store, rank, world = next(rendezvous("env://"))
+        store = met(store, rank, world)
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+            store=store,
+            rank=rank,
+            world_size=world,
+            device_id=device if on_gpu else None,
+        )
+        _side.append(dist.new_group(backend="gloo"))
     try:
-        yield Group.current()
-        # A process that closes its connections while another still uses them brings that one down.
-        dist.barrier()
+        with failures_told(store, rank, world):
+            yield Group.current()
+            # A process that closes its connections while another still uses them brings that one down.
+            dist.barrier()
     finally:
+        _side.clear()
         dist.destroy_process_group()
+
+
+_side: list[dist.ProcessGroup] = []
+"""The second group of the processes, while the first is open."""
+
+
+def side_group() -> dist.ProcessGroup:
+    """Returns a group of all processes for another thread than the one that trains.
+
+    Two threads on one gloo group take each other's messages. Every process must ask for it.
+    """
+    if not _side:
+        return dist.new_group(backend="gloo")
+    return _side[0]
+
+
+@contextmanager
+def _ended_by_a_signal() -> Iterator[None]:
+    """Lets SIGTERM end this process at once while it waits for others to connect: nothing is computed yet.
+
+    A handler of Python's would only run once the waiting is over, half an hour later.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    present = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, present)
 
 
 class LossModule(nn.Module):

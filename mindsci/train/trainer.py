@@ -32,6 +32,7 @@ from mindsci.train.parallel import Group, Signals, Watch, parallel_loss
 from mindsci.train.parts import Parts
 from mindsci.train.randomness import own_randomness, seed_step
 from mindsci.train.standing import Standing
+from mindsci.train.state import State
 from mindsci.train.task import Task
 from mindsci.train.workspace import Workspace
 from mindsci.tree import Tree
@@ -76,10 +77,11 @@ class Trainer:
         self._learnt = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = build_optimizer(self.model, config.optimizer)
         self.average = Average(self.model, config.ema_decay) if config.ema_decay is not None else None
+        self.state = State(self.model, self.optimizer, self.average)
         self.standing = Standing()
         self.best_weights: dict[str, Tensor] | None = None
         self.window = Means()
-        self.checkpoints = Checkpoints(run.folder / "checkpoints", run.log)
+        self.checkpoints = Checkpoints(run.folder / "checkpoints", run.log, self.group)
         self.table = MetricsTable(run.folder / "metrics.csv")
         self._splits: dict[str, Batches] = {}
         self._parts = Parts(self.task, config, self._batches("train"), self.group, self.device, self._move)
@@ -108,6 +110,7 @@ class Trainer:
                 self.run.progress(self.config.steps, "training", unit="steps", done=self.standing.step) as bar,
             ):
                 reason = self._loop(bar)
+            self.checkpoints.finish()
         outcome = Outcome(
             step=self.standing.step, reason=reason, best=self.standing.best, best_step=self.standing.best_step
         )
@@ -154,10 +157,12 @@ class Trainer:
         return self._splits[split]
 
     def _begin(self) -> None:
-        if self.run.resuming:
+        if self.group.from_first(self.run.resuming):  # one started again may find what the first has just written
             self._restore()
         elif self.checkpoints.paths():
             raise InputError(f"{self.checkpoints.folder} holds another training; resume it or choose another folder")
+        elif self.group.writes:
+            self.checkpoints.clean()
         if self.config.validate_every and not self.standing.step:
             self._rehearse()
         if self.group.writes:
@@ -210,6 +215,7 @@ class Trainer:
                 self._save()
             if over:
                 self._draw()
+                self.checkpoints.finish()
                 if signals is not None and signals.stop:
                     self.run.stop()
                 return self.standing.ended(config) or "wall_time"
@@ -266,6 +272,7 @@ class Trainer:
     def _diverged(self, signals: Signals) -> DivergedError:
         what = "loss" if signals.bad_loss is not None else "gradient of the loss"
         step = signals.bad_loss if signals.bad_loss is not None else signals.bad_gradient
+        self.checkpoints.finish()
         kept = self.checkpoints.paths()
         where = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
         rate = self._learning_rate(step or 0)
@@ -305,44 +312,43 @@ class Trainer:
             self.table.add({"step": self.standing.step, "split": split, "learning_rate": rate} | metrics)
 
     def _write_best(self) -> None:
-        if self.group.writes and self.best_weights is not None:
+        if self.best_weights is None:
+            return
+        whole = self.state.whole(self.best_weights)
+        if self.group.writes:
             with writing(self.run.folder / "best.safetensors") as temporary:
-                save_file(self.best_weights, temporary, metadata={"step": str(self.standing.best_step)})
+                save_file(whole, temporary, metadata={"step": str(self.standing.best_step)})
 
     def _save(self) -> None:
         window = self.window.state_dict(self.group)  # a sum over the processes: each of them must come here
         self.window = Means.from_state(window, self.group, self.device)
-        if self.group.writes:
-            state = {
-                "config": self.config.model_dump(mode="json"),
-                "seed": self.seed,
-                "standing": dataclasses.asdict(self.standing),
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "average": self.average.state_dict() if self.average is not None else None,
-                "best": self.best_weights,
-                "window": window,
-            }
-            self.checkpoints.save(self.standing.step, state)
+        facts = {
+            "config": self.config.model_dump(mode="json"),
+            "seed": self.seed,
+            "processes": self.group.world,
+            "standing": dataclasses.asdict(self.standing),
+            "average": self.average.updates if self.average is not None else None,
+            "window": window,
+        }
+        self.checkpoints.save(self.standing.step, self.state.tensors(self.best_weights), facts)
 
     def _restore(self) -> None:
-        """Takes up the newest checkpoint; the first process reads it for all."""
-        state = self.group.from_first(self.checkpoints.load() if self.group.writes else None)
-        if state is None:
+        """Takes up the newest checkpoint, of however many processes."""
+        stored = self.checkpoints.newest()
+        if stored is None:
             self.run.log(f"{self.checkpoints.folder} holds no checkpoint yet; training starts at step 0")
             return
-        if (state["average"] is None) != (self.average is None) or state["seed"] != self.seed:
-            raise InputError("the checkpoint was written with another ema_decay or seed; resume with the same case")
-        try:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise InputError(f"the checkpoint belongs to another model or optimizer: {error}") from None
+        facts = stored.facts
+        names = facts["config"]["optimizer"]["name"], self.config.optimizer.name
+        if (facts["average"] is None) != (self.average is None) or facts["seed"] != self.seed or names[0] != names[1]:
+            raise InputError(
+                "the checkpoint was written with another optimizer, ema_decay or seed; resume with the same case"
+            )
+        self.best_weights = self.state.restore(stored, self.group)
         if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.standing = Standing(**state["standing"])
-        self.best_weights = state["best"]
-        self.window = Means.from_state(state["window"], self.group, self.device)
+            self.average.updates = facts["average"]
+        self.standing = Standing(**facts["standing"])
+        self.window = Means.from_state(facts["window"], self.group, self.device)
         self._write_best()
 
     def _ending(self, outcome: Outcome) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from training_tasks import Network, Regression, Springs, trainer
 
@@ -97,7 +98,7 @@ def test_a_training_killed_between_write_and_rename_resumes_from_the_checkpoint_
 
     resumed = trainer(tmp_path / "killed", resuming=True, steps=30)
     resumed.fit()
-    assert sorted(path.name for path in folder.iterdir()) == ["step_000000020.pt", "step_000000030.pt"]
+    assert sorted(path.name for path in folder.iterdir()) == ["step_000000020", "step_000000030"]
     whole = trainer(tmp_path / "whole", steps=30)
     whole.fit()
     assert_same_bits(whole, resumed)
@@ -105,14 +106,14 @@ def test_a_training_killed_between_write_and_rename_resumes_from_the_checkpoint_
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
     trainer(tmp_path / "a").fit()
-    newest = tmp_path / "a" / "checkpoints" / "step_000000020.pt"
+    newest = tmp_path / "a" / "checkpoints" / "step_000000020" / "state.safetensors"
     newest.write_bytes(newest.read_bytes()[:1000])
     said: list[str] = []
     run = Quiet(tmp_path / "a", resuming=True)
     run.log = said.append  # type: ignore[method-assign]
     resumed = trainer(tmp_path / "a", run=run)
     assert resumed.fit().step == 20
-    assert any("cannot be read" in line for line in said)
+    assert any("is damaged" in line for line in said)
     whole = trainer(tmp_path / "whole")
     whole.fit()
     assert_same_bits(whole, resumed)
@@ -236,8 +237,8 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_the_training(tmp_path: Path
     made = trainer(tmp_path, Poisoned(what, 12))
     with pytest.raises(DivergedError, match=rf"{what}.*step 12.*step_000000010.*learning_rate"):
         made.fit()
-    state = torch.load(tmp_path / "checkpoints" / "step_000000010.pt", weights_only=True)
-    assert all(bool(value.isfinite().all()) for value in state["model"].values())
+    kept = load_file(tmp_path / "checkpoints" / "step_000000010" / "state.safetensors")
+    assert all(bool(value.isfinite().all()) for value in kept.values())
 
 
 def test_training_stops_cleanly_at_its_wall_time_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
