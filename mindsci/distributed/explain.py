@@ -15,6 +15,8 @@ from mindsci.tree import Tree
 
 SHOWN = 5
 GIB = 2.0**30
+HELD = ("weights", "gradients", "optimizer", "gathered", "activations", "device", "host")
+HOSTED = ("host_weights", "host_gradients", "host_optimizer", "host_activations")
 COLUMNS = ("data", "tensor", "pipeline", "expert", "shard", "offload", "recompute", "micro_batches")
 
 
@@ -47,7 +49,6 @@ class Plan(Tree):
     def to_json(self) -> str:
         """Returns one JSON object: the best layout with its ledger in bytes, and how many there are."""
         best = self.found[0]
-        names = ("weights", "gradients", "optimizer", "gathered", "activations", "device", "host")
         return json.dumps(
             {
                 "parameters": self.model.parameters,
@@ -55,7 +56,7 @@ class Plan(Tree):
                 "fits": self.fits,
                 "reason": best.reason,
                 "layout": best.layout.model_dump(),
-                "ledger": {name: getattr(best.ledger, name) for name in names},
+                "ledger": {name: getattr(best.ledger, name) for name in (*HELD, *HOSTED)},
                 "seconds": best.seconds,
                 "times": best.times,
                 "layouts": len(self.found),
@@ -113,5 +114,7 @@ def _table(found: Sequence[Estimate]) -> str:
 
 
 def _ledger(one: Estimate) -> str:
-    names = ("weights", "gradients", "optimizer", "gathered", "activations", "device", "host")
-    return text_table(list(names), [[f"{getattr(one.ledger, name) / GIB:.2f}" for name in names]])
+    names = [*HELD, *(name for name in HOSTED if getattr(one.ledger, name))]
+    return text_table(
+        [name.replace("_", " ") for name in names], [[f"{getattr(one.ledger, name) / GIB:.2f}" for name in names]]
+    )

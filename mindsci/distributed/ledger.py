@@ -17,8 +17,16 @@ class Ledger(Tree):
     gathered: float
     """whole blocks beside their shards, while they are at work"""
     activations: float
-    host: float
-    """on the host"""
+    host_weights: float = 0.0
+    """float32, or a CPU's own where they are streamed"""
+    host_gradients: float = 0.0
+    host_optimizer: float = 0.0
+    host_activations: float = 0.0
+
+    @property
+    def host(self) -> float:
+        """On the host."""
+        return self.host_weights + self.host_gradients + self.host_optimizer + self.host_activations
 
     @property
     def device(self) -> float:
@@ -57,39 +65,60 @@ def ledger(model: Profile, layout: Layout, tokens: int) -> Ledger:
     """Returns the bytes under a layout, `tokens` in the whole batch of a step.
 
     A parameter takes 4 bytes of weight, 4 of gradient and 8 of Adam's moments in float32; in bfloat16 2, 2 and 8, and
-    4 for its float32 copy.
+    4 for its float32 copy. The room in which an update rounds gradients to float32, 16 MB at a time, is left out.
     """
-    mixed = layout.precision == "bfloat16"
-    item = 2 if mixed else 4
-    own = share(model, layout)
-    weights = item * own.kept(layout.shard == "parameters")
-    gradients = item * own.kept(layout.shard in ("gradients", "parameters"))
-    states = (12 if mixed else 8) * own.kept(layout.shard != "none")
-    of_block = (own.common + own.experts) * layout.pipeline / model.blocks
-    gathered = 0.0
-    if layout.shard == "parameters" and layout.data > 1:
-        gathered = item * 3.0 * of_block  # one at work, the next on its way, the gradient of one
-    elif layout.offload == "optimizer":
-        gathered = item * of_block  # room through which a block's gradients leave and its weights come back
-    host = 0.0
-    if layout.offload == "optimizer":
-        host, states = states, 0.0
+    item, own = _item(layout), share(model, layout)
+    states = 12 if layout.precision == "bfloat16" else 8
+    streamed, away = layout.offload == "parameters", layout.offload in ("parameters", "optimizer")
+    divided = streamed or layout.shard in ("gradients", "parameters")
+    # Gradients that others must still be averaged with stay until the backward pass has ended.
+    early = away and (divided or layout.data == 1)
+    updated = own.kept(streamed or layout.shard != "none")
+    kept_here, kept_there = activations(model, layout, tokens)
     return Ledger(
-        weights=weights,
-        gradients=gradients,
-        optimizer=states,
-        gathered=gathered,
-        activations=activations(model, layout, tokens),
-        host=host,
+        weights=0.0 if streamed else item * own.kept(divided),
+        gradients=0.0 if early else item * own.kept(divided),
+        optimizer=0.0 if away else states * updated,
+        gathered=_gathered(model, layout, own),
+        activations=kept_here,
+        host_weights=4.0 * updated if away else 0.0,
+        host_gradients=(4.0 if streamed else item) * updated if away else 0.0,
+        host_optimizer=8.0 * updated if away else 0.0,
+        host_activations=kept_there,
     )
 
 
-def activations(model: Profile, layout: Layout, tokens: int) -> float:
-    """Returns what is kept for the way back of as many micro-batches as a 1F1B pipeline has under way at once."""
+def _item(layout: Layout) -> int:
+    return 2 if layout.precision == "bfloat16" else 4
+
+
+def _gathered(model: Profile, layout: Layout, own: Share) -> float:
+    item = _item(layout)
+    of_block = (own.common + own.experts) * layout.pipeline / model.blocks
+    if layout.offload == "parameters" or (layout.shard in ("gradients", "parameters") and layout.data > 1):
+        # One at work, the next on its way, the gradient of one.
+        group = max(of_block, model.rest / 2)
+        if layout.shard == "gradients":
+            return item * (own.common + of_block)
+        return item * 3.0 * group
+    if layout.offload == "optimizer":
+        return item * of_block  # gradients on their way out
+    return 0.0
+
+
+def activations(model: Profile, layout: Layout, tokens: int) -> tuple[float, float]:
+    """Returns what is kept for the way back of as many micro-batches as the pipeline has under way at once: on the
+    device, and on the host."""
     at_once = tokens / (layout.data * layout.micro_batches)
     under_way = min(layout.pipeline, layout.micro_batches)
     item = 1.0 if layout.precision == "bfloat16" else 2.0
-    kept = model.kept / (layout.tensor * layout.pipeline) * under_way
+    parts = layout.tensor * layout.pipeline
+    kept, block, away = model.kept / parts * under_way, 0.0, model.kept_away / parts * under_way
     if layout.recompute == "full":
-        kept = model.kept_input / layout.pipeline * under_way + model.kept_block / layout.tensor
-    return item * at_once * (kept + model.kept_rest / layout.tensor)
+        kept = away = model.kept_input / layout.pipeline * under_way
+        block = model.kept_block / layout.tensor
+    if layout.offload == "activations":
+        kept, block = 0.0, model.kept_block / layout.tensor  # until the block at work has ended
+    else:
+        away = 0.0
+    return item * at_once * (kept + block + model.kept_rest / layout.tensor), item * at_once * away

@@ -195,6 +195,10 @@ class MasterOptimizer(optim.Optimizer):
         self._arrived.clear()
         self._sums.clear()
 
+    def gradients_on_host(self) -> list[Tensor]:
+        """Returns where gradients arrive, and their sums over several backward passes."""
+        return [*self._travelling.values(), *self._sums.values()]
+
     def state_dict(self) -> dict[str, Any]:
         """Returns the masters and the states of this process."""
         return {"masters": [master.detach() for master in self.masters.values()], "optimizer": self.inner.state_dict()}

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from mindsci.distributed.ledger import Ledger, ledger, share
+from mindsci.distributed.ledger import Ledger, activations, ledger, share
 from mindsci.distributed.profile import Profile
 from mindsci.distributed.table import Layout
 from mindsci.errors import InputError
@@ -92,10 +92,12 @@ def layouts(
         experts = [n for n in _divisors(data) if model.n_experts % n == 0] if model.n_experts else [1]
         shards = ("none", "optimizer", "gradients", "parameters") if data > 1 else ("none",)
         for expert, shard, offload, recompute, parts in itertools.product(
-            experts, shards, ("none", "optimizer"), ("none", "full"), micro_batches
+            experts, shards, OFFLOADS, ("none", "full"), micro_batches
         ):
             if pipeline > 1 and parts < pipeline:
                 continue  # stages would stand idle for more than half of the time
+            if offload == "parameters" and (tensor > 1 or expert > 1 or (data > 1 and shard != "parameters")):
+                continue
             if pipeline > 1 and shard in ("gradients", "parameters"):
                 continue  # gathered again for every micro-batch: never faster than sharding the optimizer alone
             yield Layout(
@@ -109,6 +111,9 @@ def layouts(
                 precision=precision,
                 micro_batches=parts,
             )
+
+
+OFFLOADS = ("none", "optimizer", "parameters", "activations")
 
 
 def _divisors(number: int) -> list[int]:
@@ -147,8 +152,12 @@ def step_times(model: Profile, layout: Layout, machine: Machine, tokens: int) ->
     times["experts"] = mixtures * 2 * (passes - 1) * model.choices * away * row / layout.tensor / machine.link
     times["stages"] = 2 * row / machine.link if stages > 1 else 0.0
 
-    updated = own.kept(layout.shard != "none")
+    streamed = layout.offload == "parameters"
+    updated = own.kept(streamed or layout.shard != "none")
     times["update"] = updated / machine.device_update
-    if layout.offload == "optimizer":
-        times["update"] = updated / machine.host_update + 2 * item * updated / machine.host_link
+    if layout.offload in ("optimizer", "parameters"):
+        # Out as gradients, back as weights; streamed ones come in float32, twice for each micro-batch.
+        travelling = (8 * parts + 4) * updated if streamed else 2 * item * updated
+        times["update"] = updated / machine.host_update + travelling / machine.host_link
+    times["host"] = 2 * parts * activations(model, layout, tokens)[1] / machine.host_link
     return times

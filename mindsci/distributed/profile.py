@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from mindsci.distributed.kept import view_key
 from mindsci.errors import InputError
 from mindsci.nn import Experts
 from mindsci.tree import Tree
@@ -43,6 +44,8 @@ class Profile(Tree):
     """bytes that a token keeps outside the blocks, the logits' gradient included"""
     kept_block: float
     """bytes that a token keeps in the block that keeps most"""
+    kept_away: float
+    """bytes that a token keeps in all blocks where each view is kept by itself, not the storage it shares"""
 
     @property
     def parameters(self) -> int:
@@ -62,7 +65,7 @@ def profile(build: Callable[..., nn.Module], config: dict[str, Any], length: int
         blocks = getattr(model, "blocks", None)
         if not isinstance(blocks, nn.ModuleList):
             raise InputError(f"{type(model).__name__} has no ModuleList `blocks`, which a plan cuts and shards by")
-        kept = _kept(model, blocks, torch.zeros(1, length, dtype=torch.long))
+        kept, views = _kept(model, blocks, torch.zeros(1, length, dtype=torch.long))
     parts = [module for module in model.modules() if isinstance(module, Experts)]
     experts = sum(parameter.numel() for part in parts for parameter in part.parameters())
     in_blocks = sum(parameter.numel() for parameter in blocks.parameters())
@@ -84,20 +87,27 @@ def profile(build: Callable[..., nn.Module], config: dict[str, Any], length: int
         # The cross entropy keeps its log-probabilities, and hands back their gradient, in float32.
         kept_rest=kept.get(-1, 0) / length + 2 * 4.0 * vocabulary,
         kept_block=max(inside),
+        kept_away=sum(views.values()) / length,
     )
 
 
-def _kept(model: nn.Module, blocks: nn.ModuleList, tokens: Tensor) -> dict[int, int]:
-    """Bytes kept for the way back in each block, and outside (-1); a weight is kept anyway and not counted."""
+def _kept(model: nn.Module, blocks: nn.ModuleList, tokens: Tensor) -> tuple[dict[int, int], dict[int, int]]:
+    """Bytes kept for the way back in each block, and outside (-1); a weight is kept anyway and not counted.
+
+    Then those of the blocks' views, each by itself.
+    """
     weights = {id(parameter) for parameter in model.parameters()}
     storages = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     found: dict[int, dict[int, int]] = {}
+    views: dict[int, dict[Any, int]] = {}
     place = [-1]
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if id(tensor) not in weights and storage._cdata not in storages:
             found.setdefault(place[0], {})[storage._cdata] = storage.nbytes()
+            if place[0] >= 0:
+                views.setdefault(place[0], {})[view_key(tensor)] = tensor.nbytes
         return tensor
 
     def enter(index: int) -> Callable[..., None]:
@@ -111,7 +121,8 @@ def _kept(model: nn.Module, blocks: nn.ModuleList, tokens: Tensor) -> dict[int, 
     for hook in hooks:
         hook.remove()
     del kept_alive
-    return {index: sum(sizes.values()) for index, sizes in found.items()}
+    within, apart = ({index: sum(sizes.values()) for index, sizes in one.items()} for one in (found, views))
+    return within, apart
 
 
 @contextmanager

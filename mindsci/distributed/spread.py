@@ -4,71 +4,50 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.distributed as dist
+import torch
 from torch import Tensor, nn, optim
 from torch.distributed._composable.replicate import replicate
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import Replicate
-from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from mindsci.distributed.divide import divide
+from mindsci.distributed.host import group_of_one, local, shards_to_host
+from mindsci.distributed.kept import KeptOnHost
+from mindsci.distributed.master import MasterOptimizer
+from mindsci.distributed.refusal import check
 from mindsci.distributed.table import Layout
-from mindsci.errors import InputError
 from mindsci.nn import Experts, Transformer
-
-
-def check(layout: Layout) -> None:
-    """Raises InputError for what `spread` cannot do: the planner knows more layouts than can be run today."""
-    refused = {
-        "pipeline": layout.pipeline > 1,
-        "shard": layout.shard == "gradients",
-        "offload": layout.offload != "none",
-        "expert": layout.expert not in (1, layout.data),
-        "precision": layout.precision != "float32",
-    }
-    for key, wrong in refused.items():
-        if wrong:
-            raise InputError(
-                f"parallel.{key} = {getattr(layout, key)!r} can be planned, but not run yet; use data, tensor, "
-                'expert = 1 or data, shard = "none", "optimizer" or "parameters", and recompute'
-            )
-    if layout.tensor > 1 and (layout.expert > 1 or layout.shard == "optimizer"):
-        raise InputError(
-            f'parallel.tensor = {layout.tensor} does not go with expert > 1 or shard = "optimizer" yet: matrices in '
-            "parts are of another kind than whole ones; use one of the two"
-        )
-    if layout.ranks != dist.get_world_size():
-        raise InputError(
-            f"the layout is for {layout.ranks} processes, and {dist.get_world_size()} run; start it with "
-            f"torchrun --nproc-per-node {layout.ranks}"
-        )
 
 
 def spread(model: nn.Module, layout: Layout, device: str = "cpu") -> nn.Module:
     """Returns the model as a process of the layout runs it; its experts already are those of this process.
 
-    Gradients of what is not an expert's are averaged over the processes that take different data. With shard =
-    "parameters" each block is gathered while it works, for losses of first order alone: forces in a loss need the
-    whole model in one group. With tensor > 1 (neighbouring ranks) attention heads and hidden features of the blocks of
-    a `mindsci.nn.Transformer` are divided; ranks of one such group take the same data. With shard = "optimizer" make
-    the optimizer by `sharded_optimizer`.
+    Make the optimizer by `optimizer_for`, after this. Gradients of what is not an expert's are averaged over the
+    processes that take different data. With shard = "gradients" or "parameters" each block is gathered while it works,
+    for losses of first order alone: forces in a loss need the whole model in one group. With tensor > 1 (neighbouring
+    ranks) attention heads and hidden features of the blocks of a `mindsci.nn.Transformer` are divided; ranks of one
+    such group take the same data. With precision = "bfloat16" the weights are rounded to it, but for those that
+    offload = "parameters" keeps on the host.
     """
     check(layout)
     own = {id(parameter) for parameter in _experts(model)} if layout.expert > 1 else set()
-    mesh = init_device_mesh(device, (layout.data, layout.tensor), mesh_dim_names=("data", "tensor"))
+    blocks = list(getattr(model, "blocks", ()))
+    if layout.precision == "bfloat16" and layout.offload != "parameters":
+        model.to(torch.bfloat16)
     if layout.tensor > 1:
-        _divide(model, mesh["tensor"])
+        divide(model, mesh_of(layout, device)["tensor"])
     if layout.recompute == "full":
-        blocks = set(getattr(model, "blocks", ()))
-        apply_activation_checkpointing(model, check_fn=lambda module: module in blocks)
-    if layout.shard == "parameters":
+        chosen = set(blocks)
+        apply_activation_checkpointing(model, check_fn=lambda module: module in chosen)
+        blocks = list(getattr(model, "blocks", ()))
+    if layout.offload == "activations":
+        # Before blocks are sharded: their weights are then gathered when these hooks look at them.
+        model.kept_on_host = KeptOnHost(blocks, torch.device(device))  # type: ignore[assignment]
+    if layout.shard in ("gradients", "parameters") or layout.offload == "parameters":
         ignored = {parameter for parameter in model.parameters() if id(parameter) in own}
-        options: dict[str, Any] = {"mesh": mesh["data"], "ignored_params": ignored}
-        for block in getattr(model, "blocks", ()):
-            fully_shard(block, **options)
-        fully_shard(model, **options)
+        _shard(model, layout, {"mesh": mesh_of(layout, device)["data"], "ignored_params": ignored})
         return model
     if layout.data == 1:
         return model
@@ -76,9 +55,69 @@ def spread(model: nn.Module, layout: Layout, device: str = "cpu") -> nn.Module:
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, names)
     if layout.tensor > 1:
         # DDP knows no divided matrices; its composable form takes them.
-        replicate(model, device_mesh=mesh["data"])
+        replicate(model, device_mesh=mesh_of(layout, device)["data"])
         return model
-    return DistributedDataParallel(model)
+    # As views: gradients lie in the buckets that travel, and not there and beside them.
+    return DistributedDataParallel(model, gradient_as_bucket_view=True)
+
+
+def mesh_of(layout: Layout, device: str) -> DeviceMesh:
+    """Returns the processes as a table: different data along the first axis, parts of matrices along the second."""
+    group_of_one()
+    return init_device_mesh(device, (layout.data, layout.tensor), mesh_dim_names=("data", "tensor"))
+
+
+def _shard(model: nn.Module, layout: Layout, options: dict[str, Any]) -> None:
+    """Shards a model in groups that are gathered one after another: blocks, embedding and head."""
+    if layout.precision == "bfloat16":
+        # Weights in bfloat16 already, or float32 on the host that are rounded when they come.
+        streamed = torch.bfloat16 if layout.offload == "parameters" else None
+        options["mp_policy"] = MixedPrecisionPolicy(param_dtype=streamed, reduce_dtype=torch.float32)
+    if layout.offload == "parameters":
+        on_gpu = options["mesh"].device_type == "cuda"
+        options["offload_policy"] = CPUOffloadPolicy(pin_memory=on_gpu)
+    # Weights that stay gathered between the two ways, their gradients scattered: shard = "gradients".
+    options["reshard_after_forward"] = layout.shard != "gradients"
+    ends = [model.embedding, model.head] if isinstance(model, Transformer) else []
+    for part in [*getattr(model, "blocks", ()), *ends]:
+        fully_shard(part, **options)
+    fully_shard(model, **options)
+    if layout.offload == "parameters" and options["mesh"].device_type == "cpu":
+        shards_to_host(model)
+
+
+def optimizer_for(
+    model: nn.Module, layout: Layout, kind: type[optim.Optimizer] = optim.AdamW, device: str = "cpu", **options: Any
+) -> optim.Optimizer:
+    """Returns the optimizer of a model that `spread` returned.
+
+    With precision = "bfloat16", offload = "optimizer" or "parameters", or with divided matrices whose states are
+    sharded, it is a `MasterOptimizer` of Adam's kind; with shard = "optimizer" alone torch's ZeroRedundancyOptimizer.
+    """
+    dealt = layout.shard == "optimizer" and layout.data > 1
+    host = layout.offload in ("optimizer", "parameters")
+    if layout.precision == "float32" and not host and not (dealt and layout.tensor > 1):
+        if dealt:
+            return sharded_optimizer(model, kind, **options)
+        # Divided and whole matrices in one group: not in one kernel.
+        alike = {type(local(parameter)) is type(parameter) for parameter in model.parameters()}
+        return kind(model.parameters(), **({"foreach": False} if len(alike) > 1 else {}), **options)
+    group = None
+    if dealt:
+        group = mesh_of(layout, device).get_group("data")
+    travelling = {id(parameter) for parameter in _experts(model)} if layout.expert > 1 else set()
+    # DDP averages gradients behind autograd's back, at the end of the backward pass; shards come averaged.
+    averaged = layout.data > 1 and layout.shard in ("none", "optimizer")
+    return MasterOptimizer(
+        model.parameters(),
+        kind,
+        device=device,
+        host=host,
+        early=not averaged,
+        dealt=group,
+        shared=lambda parameter: id(parameter) not in travelling,
+        **options,
+    )
 
 
 def sharded_optimizer(model: nn.Module, kind: type[optim.Optimizer], **options: Any) -> optim.Optimizer:
@@ -91,39 +130,10 @@ def sharded_optimizer(model: nn.Module, kind: type[optim.Optimizer], **options: 
     return ZeroRedundancyOptimizer(model.parameters(), optimizer_class=kind, **options)
 
 
-def _divide(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Divides the matrices of the blocks: the first of each pair by its outputs, the second by its inputs."""
-    if not isinstance(model, Transformer):
-        raise InputError(f"parallel.tensor divides a mindsci.nn.Transformer, not a {type(model).__name__}; use data")
-    heads, hidden = (int(model.config[name] or 0) for name in ("heads", "hidden"))
-    parts = mesh.size()
-    if heads % parts or hidden % parts:
-        raise InputError(f"parallel.tensor = {parts} divides neither heads = {heads} nor hidden = {hidden} evenly")
-    if model.config["experts"]:
-        raise InputError("parallel.tensor inside of experts cannot run yet; use expert")
-    ends = {
-        "embedding": RowwiseParallel(input_layouts=Replicate()),
-        "head": ColwiseParallel(output_layouts=Replicate()),
-    }
-    parallelize_module(model, mesh, ends)
-    for block in model.blocks:
-        parallelize_module(
-            block,
-            mesh,
-            {
-                "attention.inward": ColwiseParallel(),
-                "attention.outward": RowwiseParallel(),
-                "feed_forward.up": ColwiseParallel(),
-                "feed_forward.down": RowwiseParallel(),
-            },
-        )
-
-
 def _experts(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for part in model.modules() if isinstance(part, Experts) for parameter in part.parameters()]
 
 
 def local_bytes(tensors: list[Tensor]) -> int:
     """Returns the bytes that this process holds of tensors, shards counted as shards."""
-    local = [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
-    return sum(tensor.numel() * tensor.element_size() for tensor in local)
+    return sum(local(tensor).nbytes for tensor in tensors)

@@ -22,8 +22,9 @@ class Layout(Table):
     expert: int = Field(default=1, ge=1)
     shard: Literal["none", "optimizer", "gradients", "parameters"] = "none"
     """What those that take different data keep a share of, instead of all of it; each includes the ones before it."""
-    offload: Literal["none", "optimizer"] = "none"
-    """"optimizer": float32 weights, moments and the update live on the host."""
+    offload: Literal["none", "optimizer", "parameters", "activations"] = "none"
+    """"optimizer": float32 weights, moments and the update live on the host. "parameters": these, and weights come to
+    the device block by block. "activations": what blocks keep for the way back waits on the host."""
     recompute: Literal["none", "full"] = "none"
     """"full": a block keeps its input alone, and is computed again on the way back."""
     precision: Literal["float32", "bfloat16"] = "float32"

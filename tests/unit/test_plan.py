@@ -57,8 +57,10 @@ def test_what_a_profile_says_a_token_keeps_is_what_a_real_step_keeps(small: Prof
 def test_with_the_optimizer_on_the_host_a_device_holds_four_bytes_for_each_of_its_parameters(small: Profile) -> None:
     layout = Layout(data=8, expert=8, shard="parameters", offload="optimizer", precision="bfloat16")
     found = ledger(small, layout, 8 * 32)
-    assert found.weights + found.gradients == pytest.approx(4 * small.parameters / 8)
-    assert found.optimizer == 0 and found.host == pytest.approx(12 * small.parameters / 8)
+    # Experts alone are of one process; gradients leave as they come, and need room for one block's.
+    assert found.weights == pytest.approx(2 * small.parameters / 8)
+    assert found.gathered <= 2 * small.parameters and found.gradients == found.optimizer == 0
+    assert found.host == pytest.approx(14 * small.parameters / 8)
     plain = ledger(small, Layout(data=8, precision="bfloat16"), 8 * 32)
     assert plain.weights + plain.gradients + plain.optimizer == pytest.approx(16 * small.parameters)
 
@@ -66,7 +68,7 @@ def test_with_the_optimizer_on_the_host_a_device_holds_four_bytes_for_each_of_it
 def test_a_pipeline_keeps_as_many_micro_batches_as_it_has_stages_and_idles_between_them(small: Profile) -> None:
     tokens = 64 * 32
     layouts = [Layout(pipeline=4, micro_batches=parts) for parts in (4, 16)]
-    four, sixteen = (activations(small, layout, tokens) for layout in layouts)
+    four, sixteen = (activations(small, layout, tokens)[0] for layout in layouts)
     assert four == pytest.approx(4 * sixteen)
     for layout in layouts:
         times = step_times(small, layout, Machine(memory=1e9), tokens)
