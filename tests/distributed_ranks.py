@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from spread_layouts import decoders
 from torch import Tensor, nn
 from training_tasks import Regression, RegressionCase, Springs, trainer
 
-from mindsci.distributed import Layout, local_bytes, sharded_optimizer, spread
-from mindsci.nn import MixtureOfExperts, Transformer
+from mindsci.nn import MixtureOfExperts
 from mindsci.runs import Interrupted, execute
 from mindsci.train import DivergedError, Group, Trainer, process_group
 from mindsci.train.communication import adasum, set_hooks
@@ -31,20 +31,6 @@ MIXTURES: dict[str, dict[str, Any]] = {
     "one choice": {"choices": 1},
     "limited": {"choices": 2, "capacity_factor": 0.75},
 }
-
-LAYOUTS = [
-    {"data": 2},
-    {"data": 2, "shard": "parameters"},
-    {"data": 2, "expert": 2},
-    {"data": 2, "expert": 2, "shard": "parameters"},
-    {"data": 2, "shard": "optimizer"},
-    {"data": 2, "recompute": "full"},
-    {"data": 2, "expert": 2, "shard": "parameters", "recompute": "full"},
-    {"tensor": 2},
-    {"tensor": 2, "recompute": "full"},
-]
-DECODER: dict[str, Any] = {"vocabulary": 40, "features": 32, "heads": 4, "layers": 2, "experts": 4}
-LENGTH = 12
 
 
 def mixture_tokens() -> Tensor:
@@ -184,59 +170,6 @@ def experts(folder: Path, group: Group) -> dict[str, Any]:
     return found
 
 
-def sizes(layout: Layout) -> dict[str, Any]:
-    """A mixture; a dense decoder where matrices are divided."""
-    return DECODER | ({"experts": 0} if layout.tensor > 1 else {})
-
-
-def sequences() -> Tensor:
-    return torch.randint(0, 40, (8, LENGTH + 1), generator=torch.Generator().manual_seed(6))
-
-
-def decode(model: nn.Module, rows: Tensor, optimizer: torch.optim.Optimizer) -> list[float]:
-    """Five steps on the same sequences; returns the losses."""
-    losses = []
-    for _ in range(5):
-        logits, _ = model(rows[:, :-1])
-        loss = nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    return losses
-
-
-def decoders(group: Group) -> list[dict[str, Any]]:
-    """A small decoder spread as each layout says: its losses, and the bytes that this process holds."""
-    found = []
-    for keywords in LAYOUTS:
-        layout = Layout(**keywords)
-        torch.manual_seed(7)
-        model = Transformer(**sizes(layout), group=torch.distributed.group.WORLD if layout.expert > 1 else None)
-        made = spread(model, layout)
-        parameters = list(made.parameters())
-        optimizer: torch.optim.Optimizer
-        if layout.shard == "optimizer":
-            optimizer = sharded_optimizer(made, torch.optim.Adam, lr=1e-2)
-        else:
-            # Divided and whole matrices in one group: not in one kernel.
-            optimizer = torch.optim.Adam(parameters, lr=1e-2, foreach=False if layout.tensor > 1 else None)
-        rank = group.rank // layout.tensor
-        losses = torch.tensor(decode(made, sequences()[rank :: layout.data], optimizer))
-        torch.distributed.all_reduce(losses, torch.distributed.ReduceOp.AVG)
-        states = getattr(optimizer, "optim", optimizer).state.values()
-        moments = [state[name] for state in states for name in ("exp_avg", "exp_avg_sq")]
-        found.append(
-            {
-                "losses": losses.tolist(),
-                "weights": local_bytes(parameters),
-                "gradients": local_bytes([p.grad for p in parameters if p.grad is not None]),
-                "optimizer": local_bytes(moments),
-            }
-        )
-    return found
-
-
 def main() -> None:
     top = Path(sys.argv[1])
     # gloo now and then fails to connect or to close: torchrun then starts all ranks again, in a fresh folder.
@@ -249,7 +182,7 @@ def main() -> None:
             "case": case(folder),
             "communications": communications(folder, group),
             "experts": experts(folder, group),
-            "decoders": decoders(group),
+            "decoders": decoders(),
         }
         everyone: list[Any] = [None] * group.world
         torch.distributed.all_gather_object(everyone, found)

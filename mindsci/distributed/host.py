@@ -44,7 +44,7 @@ def on_host(tensor: Tensor, device: torch.device) -> bool:
     """Whether a tensor of a model that computes on `device` lies in the host pool."""
     if device.type != "cpu":
         return tensor.device.type == "cpu"
-    return tensor.untyped_storage().data_ptr() in _mapped
+    return local(tensor).untyped_storage().data_ptr() in _mapped
 
 
 def mapped_bytes() -> int:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.distributed._functional_collectives import AsyncCollectiveTensor
+from torch.distributed.tensor import DTensor
 
 from mindsci.distributed.host import host_tensor, local
 
@@ -72,15 +74,18 @@ class KeptOnHost:
             running.__exit__(None, None, None)
 
     def _pack(self, index: int, tensor: Tensor) -> Any:
-        storage = local(tensor).untyped_storage().data_ptr()
-        if tensor.nbytes < SMALLEST or storage in self._weights or type(tensor) is not Tensor:
+        plain = _plain(tensor)
+        if plain.nbytes < SMALLEST or plain.untyped_storage().data_ptr() in self._weights:
             return tensor
-        key = view_key(tensor)
+        key = view_key(plain)
         if key not in self._seen:
             # The source is held while its block runs: no other tensor can take its address meanwhile.
-            self._seen[key] = tensor, self._sent(tensor)
+            self._seen[key] = plain, self._sent(plain)
             self._of_block[index].add(self._seen[key][1])
-        return index, self._seen[key][1]
+        whole = None
+        if isinstance(tensor, DTensor):
+            whole = tensor.device_mesh, tensor.placements, tensor.shape, tensor.stride()
+        return index, self._seen[key][1], plain.shape, whole
 
     def _sent(self, tensor: Tensor) -> _Away:
         copy, sent = host_tensor(tensor.shape, tensor.dtype, tensor.device), None
@@ -104,7 +109,14 @@ class KeptOnHost:
     def _unpack(self, packed: Any) -> Tensor:
         if isinstance(packed, Tensor):
             return packed
-        index, away = packed
+        index, away, shape, whole = packed
+        found = self._back(index, away).view(shape)
+        if whole is None:
+            return found
+        mesh, placements, size, stride = whole
+        return DTensor.from_local(found, mesh, placements, run_check=False, shape=size, stride=stride)
+
+    def _back(self, index: int, away: _Away) -> Tensor:
         if self._stream is None:
             return away.copy.clone()
         found, event = away.fetch(self._stream)
@@ -117,7 +129,14 @@ class KeptOnHost:
         return found
 
 
+def _plain(tensor: Tensor) -> Tensor:
+    """Returns what lies in this process's memory of a tensor."""
+    if isinstance(tensor, DTensor):
+        tensor = tensor._local_tensor
+    return tensor.wait() if isinstance(tensor, AsyncCollectiveTensor) else tensor
+
+
 def view_key(tensor: Tensor) -> tuple[Any, ...]:
-    """Returns what tells two tensors apart while both live."""
-    where = tensor.untyped_storage()._cdata, tensor.storage_offset()
-    return (*where, tensor.shape, tensor.stride(), tensor.dtype, tensor._version)
+    """Returns what tensors of the same numbers have in common, whatever their shapes where these lie in a row."""
+    where = tensor.untyped_storage()._cdata, tensor.storage_offset(), tensor.dtype, tensor._version
+    return (*where, tensor.numel()) if tensor.is_contiguous() else (*where, tensor.shape, tensor.stride())

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn, optim
+from torch.distributed.tensor import DTensor
 
 from mindsci.distributed.host import host_copy, host_tensor, local, on_host
 from mindsci.errors import InputError
@@ -104,6 +105,7 @@ class MasterOptimizer(optim.Optimizer):
     def _leaves(self, index: int) -> Callable[[Tensor], None]:
         def leave(weight: Tensor) -> None:
             self._send(index)
+            weight.grad = None
 
         return leave
 
@@ -119,15 +121,14 @@ class MasterOptimizer(optim.Optimizer):
                 self._sums[index].add_(self._travelling[index])
             else:
                 self._sums[index] = host_copy(self._travelling[index], torch.float32)
-        self._copies.to_host(index, local(weight.grad), self._travelling[index])
+        self._copies.to_host(index, _laid_out(weight), self._travelling[index])
         self._arrived.add(index)
-        weight.grad = None
 
     def _gradient(self, index: int) -> Tensor | None:
         """Returns the gradient in float32 beside its master."""
         if not self.host:
-            gradient = self.weights[index].grad
-            return None if gradient is None else local(gradient).float()
+            weight = self.weights[index]
+            return None if weight.grad is None else _laid_out(weight).float()
         if index not in self._arrived:
             return None
         assert self._copies is not None
@@ -218,6 +219,15 @@ class MasterOptimizer(optim.Optimizer):
         self._share_out()
         if self._copies is not None:
             self._copies.join()
+
+
+def _laid_out(weight: nn.Parameter) -> Tensor:
+    """Returns this process's part of a weight's gradient: DTensor leaves some whole, or as sums to be taken."""
+    gradient = weight.grad
+    assert gradient is not None
+    if isinstance(gradient, DTensor) and isinstance(weight, DTensor) and gradient.placements != weight.placements:
+        gradient = gradient.redistribute(placements=weight.placements)
+    return local(gradient)
 
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

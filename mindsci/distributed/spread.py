@@ -101,7 +101,9 @@ def optimizer_for(
             return sharded_optimizer(model, kind, **options)
         # Divided and whole matrices in one group: not in one kernel.
         alike = {type(local(parameter)) is type(parameter) for parameter in model.parameters()}
-        return kind(model.parameters(), **({"foreach": False} if len(alike) > 1 else {}), **options)
+        if len(alike) > 1:
+            options["foreach"] = False
+        return kind(model.parameters(), **options)
     group = None
     if dealt:
         group = mesh_of(layout, device).get_group("data")

@@ -1,0 +1,44 @@
+"""What cannot be spread, and why."""
+
+from __future__ import annotations
+
+import torch.distributed as dist
+
+from mindsci.distributed.table import Layout
+from mindsci.errors import InputError
+
+
+def check(layout: Layout) -> None:
+    """Raises InputError where a layout is wrong for any model, or for the number of processes that run."""
+    reason = refusal(layout)
+    if reason:
+        raise InputError(reason)
+    running = dist.get_world_size() if dist.is_initialized() else 1
+    if layout.ranks != running:
+        raise InputError(
+            f"the layout is for {layout.ranks} processes, and {running} run in an open group; start it with "
+            f"torchrun --nproc-per-node {layout.ranks}"
+        )
+
+
+def refusal(layout: Layout) -> str:
+    """Returns why a layout cannot be run, empty where it can."""
+    if layout.pipeline > 1:
+        return (
+            f"parallel.pipeline = {layout.pipeline} can be planned, but not run yet; use data, tensor or expert instead"
+        )
+    if layout.expert not in (1, layout.data):
+        return (
+            f"parallel.expert = {layout.expert}: experts are dealt to all {layout.data} processes that take different "
+            f"data, or to none; use expert = {layout.data} or 1"
+        )
+    if layout.tensor > 1 and layout.expert > 1:
+        return "parallel.tensor does not divide experts that are spread over processes; use tensor or expert"
+    if layout.offload == "parameters":
+        if layout.tensor > 1:
+            return 'parallel.offload = "parameters" streams whole matrices, not divided ones; use offload = "optimizer"'
+        if layout.expert > 1:
+            return 'parallel.offload = "parameters" streams no experts of this process alone; use offload = "optimizer"'
+        if layout.data > 1 and layout.shard != "parameters":
+            return 'parallel.offload = "parameters" streams shards; with several processes use shard = "parameters" too'
+    return ""

@@ -1,0 +1,59 @@
+"""A decoder spread over two processes takes the steps of one, and holds what the ledger says.
+
+Tolerances. float32: sums in another order differ by 1e-7 of a loss of 4 and of a gradient; Adam's epsilon of 1e-3 keeps
+a step of 1e-2 smooth, so five steps leave 1e-5 of a weight. bfloat16 rounds to 2^-9: weights at the start by
+1e-3 of them at most, each of the ten or so products on a token's way by 2e-3, at random. That is 1 % of the loss. A
+gradient errs by as much, and the way that weights have moved by a tenth, of which half is the rounding at the start.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launching import torchrun
+from spread_layouts import LAYOUTS, LENGTH, alone, sizes
+
+from mindsci.distributed import Layout, ledger, profile
+from mindsci.nn import Transformer
+
+EACH = pytest.mark.parametrize("index", range(len(LAYOUTS)), ids=[str(layout) for layout in LAYOUTS])
+
+
+@pytest.fixture(scope="module")
+def found(made_once: Callable[[str, Callable[[Path], None]], Path]) -> list[dict[str, Any]]:
+    """What each of the two processes found: the launch of test_processes.py."""
+    folder = made_once("ranks", lambda folder: torchrun("distributed_ranks.py", str(folder)))
+    return json.loads((folder / "found.json").read_text())
+
+
+@EACH
+def test_two_processes_take_the_steps_of_one_whatever_the_layout(found: list[dict[str, Any]], index: int) -> None:
+    layout = Layout(**LAYOUTS[index])
+    losses, _, _ = alone(sizes(layout)["experts"])
+    exact = layout.precision == "float32"
+    for rank in found:
+        one = rank["decoders"][index]
+        assert one["losses"] == pytest.approx(losses, rel=1e-5 if exact else 1e-2)
+        if exact:
+            assert one["off"] < 1e-5
+        else:
+            assert one["off of moved"] < 0.1
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@EACH
+def test_the_ledger_foretells_the_bytes_of_real_shards(found: list[dict[str, Any]], index: int) -> None:
+    layout = Layout(**LAYOUTS[index])
+    foretold = ledger(profile(Transformer, sizes(layout), LENGTH), layout, 8 * LENGTH)
+    # A sharded optimizer deals out whole parameters, of which this model has few; divided matrices leave norms whole.
+    uneven = layout.shard == "optimizer" or layout.tensor > 1
+    for kind in ("weights", "gradients", "optimizer", "host_weights", "host_gradients", "host_optimizer"):
+        measured = max(rank["decoders"][index]["held"][kind] for rank in found)
+        assert measured == pytest.approx(getattr(foretold, kind), rel=0.1 if uneven else 0.02), kind
+    # Tensors below a few KiB stay where they are, and those of the router are float32 in any precision.
+    kept = max(rank["decoders"][index]["held"]["host_activations"] for rank in found)
+    assert kept == pytest.approx(foretold.host_activations, rel=0.2)

@@ -1,0 +1,123 @@
+"""A small decoder spread over processes as each layout says, and by one process: what both must agree in."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import gc
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn, optim
+
+from mindsci.distributed import Layout, MasterOptimizer, held, optimizer_for, spread
+from mindsci.nn import Experts, Transformer
+
+LAYOUTS: list[dict[str, Any]] = [
+    {"data": 2},
+    {"data": 2, "shard": "parameters"},
+    {"data": 2, "shard": "gradients"},
+    {"data": 2, "expert": 2},
+    {"data": 2, "expert": 2, "shard": "parameters"},
+    {"data": 2, "shard": "optimizer"},
+    {"data": 2, "recompute": "full"},
+    {"data": 2, "expert": 2, "shard": "gradients", "recompute": "full"},
+    {"tensor": 2},
+    {"tensor": 2, "recompute": "full"},
+    {"data": 2, "offload": "optimizer"},
+    {"data": 2, "offload": "optimizer", "shard": "optimizer"},
+    {"data": 2, "offload": "optimizer", "shard": "gradients"},
+    {"data": 2, "offload": "optimizer", "shard": "parameters", "expert": 2},
+    {"tensor": 2, "offload": "optimizer"},
+    {"data": 2, "offload": "parameters", "shard": "parameters"},
+    {"data": 2, "offload": "activations"},
+    {"data": 2, "offload": "activations", "shard": "parameters", "recompute": "full"},
+    {"tensor": 2, "offload": "activations"},
+    {"data": 2, "precision": "bfloat16"},
+    {"data": 2, "precision": "bfloat16", "shard": "optimizer", "offload": "optimizer"},
+    {"data": 2, "precision": "bfloat16", "shard": "gradients"},
+    {"data": 2, "precision": "bfloat16", "shard": "parameters", "offload": "parameters"},
+    {"tensor": 2, "precision": "bfloat16"},
+]
+DECODER: dict[str, Any] = {"vocabulary": 40, "features": 32, "heads": 4, "layers": 2, "experts": 4}
+LENGTH = 12
+STEPS = 5
+ADAM: dict[str, Any] = {"lr": 1e-2, "eps": 1e-3}
+"""With so large an epsilon a step is smooth in its gradient: rounding of 1e-8 moves a weight by 1e-7, not by 1e-2."""
+
+
+def sizes(layout: Layout) -> dict[str, Any]:
+    """A mixture; a dense decoder where matrices are divided, and where roundings would send tokens to other experts."""
+    return DECODER | ({"experts": 0} if layout.tensor > 1 or layout.precision == "bfloat16" else {})
+
+
+def sequences() -> Tensor:
+    return torch.randint(0, 40, (8, LENGTH + 1), generator=torch.Generator().manual_seed(6))
+
+
+def decode(model: nn.Module, rows: Tensor, optimizer: optim.Optimizer) -> list[float]:
+    """Five steps on the same sequences; returns the losses."""
+    losses = []
+    for _ in range(STEPS):
+        logits, _ = model(rows[:, :-1])
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+@functools.cache
+def alone(experts: int) -> tuple[list[float], dict[str, Tensor], dict[str, Tensor]]:
+    """The losses of one process in float32, its weights, and those it began with."""
+    torch.manual_seed(7)
+    model = Transformer(**DECODER | {"experts": experts})
+    began = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    losses = decode(model, sequences(), optim.Adam(model.parameters(), **ADAM))
+    return losses, {name: weight.detach() for name, weight in model.named_parameters()}, began
+
+
+def whole(model: nn.Module, layout: Layout) -> dict[str, Tensor]:
+    """Returns all weights as one process has them."""
+    found = {}
+    experts = {id(weight) for part in model.modules() if isinstance(part, Experts) for weight in part.parameters()}
+    for name, weight in model.named_parameters():
+        value = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
+        if layout.expert > 1 and id(weight) in experts:
+            parts = [torch.empty_like(value) for _ in range(layout.expert)]
+            dist.all_gather(parts, value.detach().contiguous())
+            value = torch.cat(parts)
+        found[name.removeprefix("module.").replace("_checkpoint_wrapped_module.", "")] = value.detach().float()
+    return found
+
+
+def tried(layout: Layout) -> dict[str, Any]:
+    """What this process finds: losses, how far weights are from those of one process, what it holds."""
+    torch.manual_seed(7)
+    model = Transformer(**sizes(layout), group=dist.group.WORLD if layout.expert > 1 else None)
+    made = spread(model, layout)
+    optimizer = optimizer_for(made, layout, optim.Adam, **ADAM)
+    rank = dist.get_rank() // layout.tensor
+    losses = torch.tensor(decode(made, sequences()[rank :: layout.data], optimizer))
+    dist.all_reduce(losses, dist.ReduceOp.AVG)
+    _, expected, began = alone(sizes(layout)["experts"])
+    values = whole(made, layout)
+    assert values.keys() == expected.keys()
+    off = torch.cat([(values[name] - expected[name]).flatten() for name in expected])
+    moved = torch.cat([(expected[name] - began[name]).flatten() for name in expected])
+    found = {
+        "losses": losses.tolist(),
+        "off": float(off.abs().max()),
+        "off of moved": float(off.norm() / moved.norm()),
+        "held": dataclasses.asdict(held(made, optimizer)) | {"masters": isinstance(optimizer, MasterOptimizer)},
+    }
+    del made, model, optimizer
+    gc.collect()
+    return found
+
+
+def decoders() -> list[dict[str, Any]]:
+    """Each layout in turn."""
+    return [tried(Layout(**keywords)) for keywords in LAYOUTS]
