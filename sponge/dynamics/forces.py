@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from mindsci import tree
@@ -9,12 +11,14 @@ from mindsci.errors import InputError
 from mindsci.tree import Tree
 from sponge.forcefield.sites import place_virtual_sites, spread_site_forces
 from sponge.neighbors import Neighbors, NeighborSearch, check_distances
-from sponge.potentials.potential import ALL_PAIRS_BELOW, Potential
+from sponge.potentials.potential import Potential
 from sponge.system import System, name_atom
 from sponge.topology import VirtualSites
 
 SKIN = 1.0
 """[angstrom]: atoms of a liquid take some tens of femtoseconds to use it up"""
+CLOSE = 1.0
+"""[angstrom]: within this, at least, atoms on top of each other are looked for"""
 
 
 class Forces(Tree):
@@ -25,8 +29,8 @@ class Forces(Tree):
     """
 
     potential: Potential
-    search: NeighborSearch | None
-    """None for a potential that looks at no pairs"""
+    search: Any
+    """a `NeighborSearch` or what acts as one (`Potential.search`); None for a potential that looks at no pairs"""
     virial: bool = False
     sites: VirtualSites | None = None
 
@@ -50,10 +54,10 @@ class Forces(Tree):
         potential.check(system)
         if potential.cutoff == 0:
             return cls(potential=potential, search=None, virial=virial, sites=sites)
-        search = NeighborSearch(
-            cutoff=potential.cutoff, half=potential.half, skin=skin, engine=engine, constant=ALL_PAIRS_BELOW
-        )
-        check_distances(system, search.build(system), potential.closest)
+        near = NeighborSearch(cutoff=min(potential.cutoff, max(potential.closest, CLOSE)), half=True, engine=engine)
+        check_distances(system, near.build(system), potential.closest)
+        search = potential.search(system, skin=skin, engine=engine)
+        search.build(system)
         return cls(potential=potential, search=search, virial=virial, sites=sites)
 
     def __call__(self, system: System) -> System:

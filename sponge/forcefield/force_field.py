@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,16 +11,24 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mindsci import tree
-from mindsci.errors import InputError
+from mindsci.errors import InputError, UnknownNameError
+from mindsci.kernels import choose_engine
 from sponge.forcefield import bonded, ewald, pairs, pme
+from sponge.forcefield.clusters import ClusterList, ClusterSearch, PairTerms, pair_forces, pair_terms
 from sponge.forcefield.options import Options
 from sponge.forcefield.options import check as check_options
-from sponge.forcefield.sites import place_virtual_sites
+from sponge.forcefield.sites import place_virtual_sites, spread_site_forces
 from sponge.forcefield.torsion_maps import torsion_maps
 from sponge.neighbors import Neighbors, displacements
-from sponge.potentials.potential import Potential
+from sponge.potentials.potential import Evaluation, Potential, differentiate
 from sponge.system import System
 from sponge.topology import Nonbonded, ScaledPairs, Topology
+
+logger = logging.getLogger(__name__)
+
+ENGINES = ("auto", "reference", "numba")
+WITHOUT_PAIRS = None
+"""in place of neighbours: the pairs within the cutoff are summed elsewhere"""
 
 COVALENT: dict[str, Callable[[System, Any], Tensor]] = {
     "bonds": bonded.bonds,
@@ -38,12 +47,18 @@ class ForceField(Potential):
     Args:
         topology: of the atoms of the systems it will see, in their order; a batch of several lies in one topology.
         options: how pairs are summed.
+        engine: reference, or numba for compiled pairs on a CPU; auto takes it where it serves and no gradient of the
+            energy is asked for, and says why in the log where it does not.
     """
 
     half = True
 
-    def __init__(self, topology: Topology, options: Options | None = None) -> None:
+    def __init__(self, topology: Topology, options: Options | None = None, *, engine: str = "auto") -> None:
         super().__init__()
+        if engine not in ENGINES:
+            raise UnknownNameError.of("engine", engine, list(ENGINES))
+        self.engine = engine
+        self._pair_terms: PairTerms | None = None
         self.options = Options() if options is None else options
         check_options(self.options)
         self.topology = topology
@@ -52,7 +67,62 @@ class ForceField(Potential):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ForceField:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.topology = tree.map(fn, self.topology)
+        self._pair_terms = None
         return self
+
+    def search(self, system: System, *, skin: float, engine: str = "auto") -> Any:
+        """Returns how lists for this system are made: of clusters of atoms where the compiled engine serves."""
+        self.check(system)
+        available = {"numba": lambda: self._cannot_compile(system), "reference": lambda: None}
+        chosen, why = choose_engine(self.engine, device=system.positions.device, available=available)
+        logger.info("force field: engine %s, %s", chosen, why)
+        if chosen == "reference":
+            return super().search(system, skin=skin, engine=engine)
+        return ClusterSearch(terms=self._compiled_terms(system), cutoff=self.cutoff, skin=skin)
+
+    def _cannot_compile(self, system: System) -> str | None:
+        """Why the compiled engine does not serve, or None."""
+        nonbonded = self.topology.nonbonded
+        if system.positions.device.type != "cpu":
+            return f"it runs on the CPU, not on {system.positions.device.type}"
+        if nonbonded is None or self.options.coulomb == "all":
+            return "it takes pairs within a cutoff, and there are none"
+        if system.n_systems > 1:
+            return f"it takes one system, not {system.n_systems}"
+        if tree.parameters(self.topology):
+            return "parameters of the topology ask for a gradient"
+        return None
+
+    def _compiled_terms(self, system: System) -> PairTerms:
+        dtype = system.positions.cpu().numpy().dtype
+        if self._pair_terms is None or self._pair_terms.dtype != dtype:
+            self._pair_terms = pair_terms(self.topology.nonbonded, self.options, dtype)  # type: ignore[arg-type]
+        return self._pair_terms
+
+    def evaluate(
+        self, system: System, neighbors: Any, *, virial: bool = False, create_graph: bool = False
+    ) -> Evaluation:
+        if not isinstance(neighbors, ClusterList):
+            return super().evaluate(system, neighbors, virial=virial, create_graph=create_graph)
+        if create_graph:
+            return super().evaluate(system, neighbors.plain(system), virial=virial, create_graph=True)
+        placed = place_virtual_sites(system, self.topology.virtual_sites)
+        terms = self._compiled_terms(system)
+        dispersion, electric, forces, pair_virial = pair_forces(placed, neighbors, terms, virial=virial)
+        if self.topology.virtual_sites is not None:
+            forces, lacking = spread_site_forces(placed, self.topology.virtual_sites, forces)
+            pair_virial = pair_virial + lacking if pair_virial is not None else None
+        energy = torch.full_like(system.energy, dispersion + electric)
+        if self._only_pairs():
+            return Evaluation(energy=energy, forces=forces, virial=pair_virial)
+        rest = differentiate(self, system, WITHOUT_PAIRS, virial=virial)  # type: ignore[arg-type]
+        whole = None if rest.virial is None or pair_virial is None else rest.virial + pair_virial
+        return Evaluation(energy=energy + rest.energy, forces=forces + rest.forces, virial=whole)
+
+    def _only_pairs(self) -> bool:
+        others = [*COVALENT, "pairs14"]
+        beyond = self.options.long_range_correction or self.options.splits
+        return not beyond and all(getattr(self.topology, name) is None for name in others)
 
     def check(self, system: System) -> None:
         """Raises InputError for a system of other atoms, or one that the sums do not suit."""
@@ -70,12 +140,15 @@ class ForceField(Potential):
         if self.options.coulomb == "all" and bool(system.periodic.any()):
             raise InputError('coulomb = "all" sums the pairs of an open system; use "pme" for a periodic one')
 
-    def forward(self, system: System, neighbors: Neighbors) -> Float[Tensor, " systems"]:
-        terms = self.energies(system, neighbors)
-        return sum(terms.values(), start=torch.zeros_like(system.energy))
+    def forward(self, system: System, neighbors: Neighbors | None) -> Float[Tensor, " systems"]:
+        # Where the pairs are left out, nothing else may depend on positions: a zero that does keeps the graph whole.
+        none = torch.zeros_like(system.energy) + (0.0 * system.positions.sum() if neighbors is WITHOUT_PAIRS else 0.0)
+        return sum(self.energies(system, neighbors).values(), start=none)
 
-    def energies(self, system: System, neighbors: Neighbors) -> dict[str, Float[Tensor, " systems"]]:
-        """Returns each term of each system [eV], float64, by name."""
+    def energies(self, system: System, neighbors: Neighbors | None) -> dict[str, Float[Tensor, " systems"]]:
+        """Returns each term of each system [eV], float64, by name; without neighbours, all but the pairs' terms."""
+        if isinstance(neighbors, ClusterList):
+            neighbors = neighbors.plain(system)
         self.check(system)
         topology = self.topology
         system = place_virtual_sites(system, topology.virtual_sites)
@@ -87,7 +160,8 @@ class ForceField(Potential):
         if topology.pairs14 is not None:
             found |= self._scaled_pairs(system, topology.pairs14)
         if topology.nonbonded is not None:
-            found |= self._within_cutoff(system, neighbors, topology.nonbonded)
+            if neighbors is not WITHOUT_PAIRS:
+                found |= self._within_cutoff(system, neighbors, topology.nonbonded)
             if self.options.long_range_correction:
                 found["long_range_correction"] = self._beyond_cutoff(system, topology.nonbonded)
             if self.options.splits:

@@ -54,7 +54,7 @@ class NeighborSearch(Tree):
             open_systems = not bool(system.periodic.any())
             if self.constant and open_systems and int(system.atom_counts.max()) <= self.constant:
                 return all_pairs(system, half=self.half)
-            self._check(system)
+            self.check(system)
             return self._search(system, open_systems)
 
     def refresh(self, system: System) -> System:
@@ -129,7 +129,8 @@ class NeighborSearch(Tree):
             return same
         return held.periodic.shape == system.periodic.shape and torch.equal(held.periodic, system.periodic)
 
-    def _check(self, system: System) -> None:
+    def check(self, system: System) -> None:
+        """Raises InputError for positions that are not finite, and for a cell that is too small."""
         bad = (~system.positions.isfinite().all(-1)).nonzero().flatten()
         if len(bad):
             raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,7 @@ from mindsci import tree
 from mindsci.errors import InputError
 from mindsci.kernels import choose_engine
 from mindsci.tree import Tree
-from sponge.neighbors import Neighbors, neighbor_list, trimmed
+from sponge.neighbors import Neighbors, NeighborSearch, trimmed
 from sponge.system import System, name_atom
 
 ALL_PAIRS_BELOW = 128
@@ -76,6 +77,12 @@ class Potential(nn.Module):
         if self.trims and neighbors.skin > 0 and neighbors.worst is None:
             neighbors = trimmed(system, neighbors, self.cutoff)
         return differentiate(self, system, neighbors, virial=virial, create_graph=create_graph)
+
+    def search(self, system: System, *, skin: float, engine: str = "auto") -> Any:
+        """Returns how lists of neighbours for `evaluate` are made and kept: a `NeighborSearch`, or what acts as one."""
+        return NeighborSearch(
+            cutoff=self.cutoff, half=self.half, skin=skin, engine=engine, constant=ALL_PAIRS_BELOW if skin else 0
+        )
 
     @property
     def kind(self) -> str:
@@ -144,6 +151,6 @@ def energy_and_forces(
     neighbors: looked for within the cutoff unless given. create_graph: as for `Potential.evaluate`.
     """
     if neighbors is None:
-        neighbors = neighbor_list(system, potential.cutoff, half=potential.half)
+        neighbors = potential.search(system, skin=0.0).build(system)
     found = potential.evaluate(system, neighbors, create_graph=create_graph)
     return found.energy, found.forces
