@@ -2,7 +2,9 @@
 
 from sponge.builders.amber import from_amber
 from sponge.builders.coordinates import Coordinates, read_coordinates
+from sponge.builders.gromacs import from_gromacs
 from sponge.builders.hydrogen_mass import repartition_hydrogen_mass
+from sponge.builders.joining import join_topologies
 from sponge.builders.molecules import from_file, from_smiles
 from sponge.builders.replicas import replicate_topology
 
@@ -10,7 +12,9 @@ __all__ = [
     "Coordinates",
     "from_amber",
     "from_file",
+    "from_gromacs",
     "from_smiles",
+    "join_topologies",
     "read_coordinates",
     "repartition_hydrogen_mass",
     "replicate_topology",

@@ -26,8 +26,9 @@ class Coordinates(Tree):
 def read_coordinates(path: Path | str, *, with_cell: bool = True) -> Coordinates:
     """Returns what a file of coordinates holds; its kind is told by its content.
 
-    Known: Amber's inpcrd and rst7 as text or NetCDF, CHARMM's CRD. `with_cell` False leaves the cell unread. Raises
-    StorageError for a file that is missing, InputError for one that cannot be read.
+    Known: Amber's inpcrd and rst7 as text or NetCDF, CHARMM's CRD, and, by its suffix, GROMACS's .gro. `with_cell`
+    False leaves the cell unread. Raises StorageError for a file that is missing, InputError for one that cannot be
+    read.
     """
     path = Path(path)
     if not path.is_file():
@@ -41,6 +42,10 @@ def read_coordinates(path: Path | str, *, with_cell: bool = True) -> Coordinates
         read = _netcdf
     elif start.startswith(b"*"):
         read = _charmm
+    elif path.suffix.lower() == ".gro":
+        from sponge.builders.gro import read_gro
+
+        read = read_gro
     try:
         found = read(path, with_cell)
     except (ValueError, IndexError, KeyError) as error:

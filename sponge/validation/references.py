@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy
+
 from mindsci import units
 from mindsci.report import Row
-from sponge.builders import from_amber
+from sponge.builders import from_amber, from_gromacs
 from sponge.forcefield import ForceField, Options
 from sponge.neighbors import neighbor_list
 from sponge.neighbors.lists import all_pairs
+from sponge.potentials.potential import differentiate
 from sponge.system import System
 from sponge.topology import Topology
-from sponge.validation.rows import absolute, lacking, relative
+from sponge.validation.rows import absolute, below, lacking, relative
 
 AMBER_COULOMB = 18.2223**2 * units.KCAL_PER_MOL_EV
 """[eV angstrom]"""
@@ -65,6 +68,14 @@ SANDER_WATER = {
 """[kcal/mol], PME with a cutoff of 8 angstrom and the long-range correction"""
 
 
+GROMACS_COULOMB = 138.935485 * 10.0 * units.KJ_PER_MOL_EV
+GROMACS: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
+    "01.1water": (("FLEXIBLE",), {"bonds": 1.63805, "angles": 0.014803}),
+    "02.6water": ((), {"nonbonded": -108.277803}),
+}
+"""macros and terms [kJ/mol]: flexible TIP3P, and TIP4P with its site"""
+
+
 def open_options(constant: float = AMBER_COULOMB) -> Options:
     """Returns the sum over all pairs."""
     return Options(lennard_jones="all", coulomb="all", coulomb_constant=constant)
@@ -92,7 +103,31 @@ def references(data: Path | None) -> list[Row]:
         found = terms(system, topology, open_options(), units.KCAL_PER_MOL_EV)
         for term, reference in expected.items():
             rows.append(absolute(f"{case}: {term}", found[term], reference, gate, "kcal/mol"))
-    return rows + _sander_water(data)
+    return rows + _sander_water(data) + _gromacs(data)
+
+
+def _gromacs(data: Path | None) -> list[Row]:
+    """GROMACS ran in single precision, and prints six digits."""
+    rows = []
+    for folder, (defines, energies) in GROMACS.items():
+        case = f"{folder}, by GROMACS"
+        names = [f"parmed_gromacs/{folder}/{name}" for name in ("topol.top", "conf.gro", "force.xvg")]
+        absent = lacking(case, data, *names)
+        if absent is not None or data is None:
+            rows += [] if absent is None else [absent]
+            continue
+        top, gro, theirs = (data / name for name in names)
+        system, topology = from_gromacs(top, gro, defines=defines, periodic=False)
+        options = open_options(GROMACS_COULOMB)
+        found = terms(system, topology, options, units.KJ_PER_MOL_EV)
+        found["nonbonded"] = found["lennard_jones"] + found["coulomb"]
+        for term, reference in energies.items():
+            rows.append(absolute(f"{case}: {term}", found[term], reference, 5e-5, "kJ/mol"))
+        forces = differentiate(ForceField(topology, options), system, all_pairs(system, half=True)).forces.numpy()
+        expected = numpy.loadtxt(theirs, ndmin=1)[1:].reshape(-1, 3)
+        error = numpy.abs(forces * 10.0 / units.KJ_PER_MOL_EV - expected).max() / numpy.abs(expected).max()
+        rows.append(below(f"{case}: forces", float(error), 1e-5, "of the largest"))
+    return rows
 
 
 def _sander_water(data: Path | None) -> list[Row]:
