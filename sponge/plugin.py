@@ -38,6 +38,7 @@ plugin = Plugin(
         "neighbors": "sponge.bench_neighbors:neighbors",
         "schnet": "sponge.bench_schnet:schnet",
         "potentials": "sponge.bench_potentials:potentials",
+        "md": "sponge.bench_md:md",
     },
     trainings={"schnet": "sponge.trainings:schnet"},
     scalings={"schnet": "sponge.scaling:schnet"},

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
+
+_submitting = threading.Lock()
 
 
 @lru_cache(maxsize=8)
@@ -21,7 +24,9 @@ def together(work: Callable[[int], Any], threads: int) -> list[Any]:
         return [work(0)]
     # A forked process has none of the threads of its parent.
     pool = _pool(os.getpid(), threads - 1)
-    others = [pool.submit(work, k) for k in range(1, threads)]
+    # Those who wait for one another must not stand behind half of another group.
+    with _submitting:
+        others = [pool.submit(work, k) for k in range(1, threads)]
     first = work(0)
     return [first, *(other.result() for other in others)]
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from mindsci import random, tree, units
 from mindsci.solvers import Flow, Splitting
 from mindsci.tree import Tree
+from sponge.dynamics.compiled_verlet import CompiledVerlet, compiles
 from sponge.dynamics.constraints import Constraints
 from sponge.dynamics.forces import Forces
 from sponge.dynamics.velocities import component_numbers, of_each_system, projected, thermal_momentum
@@ -130,7 +131,10 @@ def verlet_flows(forces: Forces, constraints: Constraints | None) -> dict[str, F
 
 def velocity_verlet(forces: Forces, constraints: Constraints | None = None) -> Splitting:
     """Returns the NVE integrator "BAB" [Swope1982]: symplectic, reversible, second order in dt."""
-    return Splitting(flows=verlet_flows(forces, constraints), order="BAB")
+    flows = verlet_flows(forces, constraints)
+    if constraints is None and compiles(forces):
+        return CompiledVerlet(flows=flows, order="BAB", forces=forces)
+    return Splitting(flows=flows, order="BAB")
 
 
 def langevin(forces: Forces, thermostat: OrnsteinUhlenbeck) -> Splitting:

@@ -113,16 +113,18 @@ class ForceField(Potential):
             forces, lacking = spread_site_forces(placed, self.topology.virtual_sites, forces)
             pair_virial = pair_virial + lacking if pair_virial is not None else None
         energy = torch.full_like(system.energy, dispersion + electric)
-        if self._only_pairs():
+        if self.only_pairs:
             return Evaluation(energy=energy, forces=forces, virial=pair_virial)
         rest = differentiate(self, system, WITHOUT_PAIRS, virial=virial)  # type: ignore[arg-type]
         whole = None if rest.virial is None or pair_virial is None else rest.virial + pair_virial
         return Evaluation(energy=energy + rest.energy, forces=forces + rest.forces, virial=whole)
 
-    def _only_pairs(self) -> bool:
+    @property
+    def only_pairs(self) -> bool:
+        """Whether the energy is that of pairs within the cutoff, and nothing else."""
         others = [*COVALENT, "pairs14"]
         beyond = self.options.long_range_correction or self.options.splits
-        return not beyond and all(getattr(self.topology, name) is None for name in others)
+        return not beyond and all(getattr(self.topology, name) is None for name in [*others, "virtual_sites"])
 
     def check(self, system: System) -> None:
         """Raises InputError for a system of other atoms, or one that the sums do not suit."""

@@ -3,5 +3,6 @@
 from sponge.forcefield.clusters.nonbonded import pair_forces
 from sponge.forcefield.clusters.search import ClusterList, ClusterSearch
 from sponge.forcefield.clusters.terms import PairTerms, pair_terms
+from sponge.forcefield.clusters.verlet import verlet_steps
 
-__all__ = ["ClusterList", "ClusterSearch", "PairTerms", "pair_forces", "pair_terms"]
+__all__ = ["ClusterList", "ClusterSearch", "PairTerms", "pair_forces", "pair_terms", "verlet_steps"]

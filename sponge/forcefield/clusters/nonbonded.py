@@ -49,7 +49,10 @@ def pair_forces(
     together(take, threads)
     together(lambda k: stepping.collect(*of_atoms[k], held.place_of, parts, forces), threads)
     total = out.sum(0)
-    found = None
-    if virial:
-        found = torch.from_numpy(total[[XX, XY, XZ, XY, YY, YZ, XZ, YZ, ZZ]].reshape(1, 3, 3))
+    found = virial_matrix(total) if virial else None
     return float(total[0]), float(total[1]), torch.from_numpy(forces), found
+
+
+def virial_matrix(out: Any) -> Float[Tensor, "1 3 3"]:
+    """Returns the virial that a kernel left beside its energies [eV]."""
+    return torch.from_numpy(out[[XX, XY, XZ, XY, YY, YZ, XZ, YZ, ZZ]].reshape(1, 3, 3))

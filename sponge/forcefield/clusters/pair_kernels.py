@@ -20,8 +20,8 @@ OPTIONS: Any = {
     "cache": True,
     "error_model": "numpy",
     "_nrt": False,
-    "fastmath": {"contract", "reassoc", "nsz"},
 }
+# Not "fastmath": forces must have the same bits whether energies are summed beside them or not.
 INLINE: Any = OPTIONS | {"forceinline": True}
 
 
@@ -104,14 +104,15 @@ def _row(masked, flags, bits, r2, q, s, d, terms):
     x2 = s2 * square
     x6 = x2 * x2 * x2
     deep = d * x6
-    pull = deep * (12.0 * x6 - 6.0) * square
+    pull = deep * fma(x6, 12.0, -6.0) * square
     dispersion = deep * (x6 - 1.0)
     if switch:
         t = (r2 * inverse - numbers[3]) * numbers[4]
         t = choose(t > 0.0, t, 0.0)
         left = 1.0 - t
-        share = 1.0 - t * t * t * (10.0 - t * (15.0 - 6.0 * t))
-        pull = pull * share + dispersion * (30.0 * numbers[4]) * t * t * left * left * inverse
+        share = 1.0 - t * t * t * fma(t, fma(t, 6.0, -15.0), 10.0)
+        step = t * left
+        pull = fma(pull, share, dispersion * (30.0 * numbers[4]) * (step * step) * inverse)
         dispersion = dispersion * share
     if shift:
         y2 = s2 * numbers[1]
@@ -128,7 +129,7 @@ def _row(masked, flags, bits, r2, q, s, d, terms):
         smooth = square * inverse - _horner(terms.force, n_force, u)
         if slope:
             smooth = smooth - inverse * numbers[6]
-        pull = pull + q * smooth
+        pull = fma(q, smooth, pull)
         if observed:
             electric = inverse - _horner(terms.energy, n_energy, u) + numbers[5]
             if slope:
@@ -167,7 +168,7 @@ def _entries(masked, flags, begin, end, base, move, listed, places, terms, fx, f
                 dx, dy, dz = x2 - xj, y2 - yj, z2 - zj
             else:
                 dx, dy, dz = x3 - xj, y3 - yj, z3 - zj
-            r2 = dx * dx + dy * dy + dz * dz
+            r2 = fma(dx, dx, fma(dy, dy, dz * dz))
             q = zero
             if coulomb:
                 q = load(places.charge, at) * places.charge[base + k]
@@ -178,22 +179,22 @@ def _entries(masked, flags, begin, end, base, move, listed, places, terms, fx, f
                 s = load(places.radius, at) + places.radius[base + k]
                 d = load(places.depth, at) * places.depth[base + k]
             pull, dispersion, electric = _row(masked, flags, bits >> np.uint32(8 * k), r2, q, s, d, terms)
-            hx, hy, hz = dx * pull, dy * pull, dz * pull
-            gx, gy, gz = gx + hx, gy + hy, gz + hz
+            gx, gy, gz = fma(dx, pull, gx), fma(dy, pull, gy), fma(dz, pull, gz)
             if k == 0:
-                fx0, fy0, fz0 = fx0 + hx, fy0 + hy, fz0 + hz
+                fx0, fy0, fz0 = fma(dx, pull, fx0), fma(dy, pull, fy0), fma(dz, pull, fz0)
             elif k == 1:
-                fx1, fy1, fz1 = fx1 + hx, fy1 + hy, fz1 + hz
+                fx1, fy1, fz1 = fma(dx, pull, fx1), fma(dy, pull, fy1), fma(dz, pull, fz1)
             elif k == 2:
-                fx2, fy2, fz2 = fx2 + hx, fy2 + hy, fz2 + hz
+                fx2, fy2, fz2 = fma(dx, pull, fx2), fma(dy, pull, fy2), fma(dz, pull, fz2)
             else:
-                fx3, fy3, fz3 = fx3 + hx, fy3 + hy, fz3 + hz
+                fx3, fy3, fz3 = fma(dx, pull, fx3), fma(dy, pull, fy3), fma(dz, pull, fz3)
             if observed:
                 lj = lj + dispersion
                 if coulomb:
                     el = el + electric
-                xx, yy, zz = xx + hx * dx, yy + hy * dy, zz + hz * dz
-                xy, xz, yz = xy + hx * dy, xz + hx * dz, yz + hy * dz
+                hx, hy = dx * pull, dy * pull
+                xx, yy, zz = fma(hx, dx, xx), fma(hy, dy, yy), fma(dz * pull, dz, zz)
+                xy, xz, yz = fma(hx, dy, xy), fma(hx, dz, xz), fma(hy, dz, yz)
         store(fx, at, load(fx, at) - gx)
         store(fy, at, load(fy, at) - gy)
         store(fz, at, load(fz, at) - gz)
@@ -220,6 +221,27 @@ def _entries(masked, flags, begin, end, base, move, listed, places, terms, fx, f
         out[7] += np.float64(total(yz))
 
 
+@njit(**INLINE)
+def take_groups(first, last, flags, listed, places, terms, fx, fy, fz, out):
+    """Adds the forces of groups first to last - 1, and to out what `pair_kernel` says."""
+    for g in range(first, last):
+        base, image = np.int64(listed.groups[g, 0]) * 4, listed.groups[g, 1]
+        begin, middle, end = listed.groups[g, 2], listed.groups[g, 3], listed.ends[g]
+        move = (listed.images[image, 0], listed.images[image, 1], listed.images[image, 2])
+        if middle > begin:
+            _entries(True, flags, begin, middle, base, move, listed, places, terms, fx, fy, fz, out)
+        if end > middle:
+            _entries(False, flags, middle, end, base, move, listed, places, terms, fx, fy, fz, out)
+
+
+def flags_of(shape: Shape) -> tuple[int, ...]:
+    """Returns the choices of a shape as the kernels take them."""
+    way = shape.lennard_jones
+    shift, line = way in ("potential_shift", "force_shift"), way == "force_shift"
+    choices = (way == "switch", shift, line, shape.coulomb, shape.slope, shape.tables, shape.observed)
+    return (*map(int, choices), shape.n_force, shape.n_energy)
+
+
 @lru_cache(maxsize=64)
 def pair_kernel(shape: Shape) -> Any:
     """Returns kernel(first, last, listed, places, terms, fx, fy, fz, out), which takes groups first to last - 1.
@@ -227,20 +249,11 @@ def pair_kernel(shape: Shape) -> Any:
     It adds to the forces at the places, and to out: energies of Lennard-Jones and Coulomb, and the virial's xx, yy, zz,
     xy, xz, yz.
     """
-    # Numbers and truths alone are held by the kernel, so that it is found again on disk; they are folded into it.
-    way, coulomb, slope, tables, n_force, n_energy, observed = shape
-    switch, shift, line = way == "switch", way in ("potential_shift", "force_shift"), way == "force_shift"
+    # Numbers alone are held by the kernel, so that it is found again on disk; they are folded into it.
+    flags = flags_of(shape)
 
     @njit(**OPTIONS)
     def kernel(first, last, listed, places, terms, fx, fy, fz, out):
-        flags = (switch, shift, line, coulomb, slope, tables, observed, n_force, n_energy)
-        for g in range(first, last):
-            base, image = np.int64(listed.groups[g, 0]) * 4, listed.groups[g, 1]
-            begin, middle, end = listed.groups[g, 2], listed.groups[g, 3], listed.ends[g]
-            move = (listed.images[image, 0], listed.images[image, 1], listed.images[image, 2])
-            if middle > begin:
-                _entries(True, flags, begin, middle, base, move, listed, places, terms, fx, fy, fz, out)
-            if end > middle:
-                _entries(False, flags, middle, end, base, move, listed, places, terms, fx, fy, fz, out)
+        take_groups(first, last, flags, listed, places, terms, fx, fy, fz, out)
 
     return kernel
