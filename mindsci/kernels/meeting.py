@@ -7,7 +7,7 @@ with its own number, and all meet wherever one reads what another wrote.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 from llvmlite import ir
 from numba import njit, types
@@ -27,7 +27,7 @@ def _is_counter(array: Any) -> bool:
 
 
 @intrinsic
-def _arrive(context: Any, counter: Any) -> Any:
+def _arrival(context: Any, counter: Any) -> Any:
     if not _is_counter(counter):
         return None
 
@@ -39,7 +39,7 @@ def _arrive(context: Any, counter: Any) -> Any:
 
 
 @intrinsic
-def _arrived(context: Any, counter: Any) -> Any:
+def _arrivals(context: Any, counter: Any) -> Any:
     if not _is_counter(counter):
         return None
 
@@ -50,7 +50,7 @@ def _arrived(context: Any, counter: Any) -> Any:
 
 
 @intrinsic
-def _let_others_run(context: Any) -> Any:
+def _yielding(context: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, values: Any) -> Any:
         if sys.platform != "win32":
             kind = ir.FunctionType(ir.IntType(32), [])
@@ -58,6 +58,10 @@ def _let_others_run(context: Any) -> Any:
         return context.get_dummy_value()
 
     return types.none(), generate
+
+
+# Compiled code calls these without the context that they are declared with.
+_arrive, _arrived, _let_others_run = (cast(Any, one) for one in (_arrival, _arrivals, _yielding))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
