@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from spread_layouts import decoders
 from torch import Tensor, nn
-from training_tasks import Regression, RegressionCase, Springs, trainer
+from training_tasks import Regression, RegressionCase, Springs, sentences, trainer
 
 from mindsci.nn import MixtureOfExperts
 from mindsci.runs import Interrupted, execute
@@ -116,6 +117,45 @@ def case(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "case").iterdir())
 
 
+TRAINED: dict[str, tuple[str, dict[str, Any]]] = {
+    "springs, sharded": ("springs", {"data": 2, "shard": "parameters"}),
+    "springs, optimizer": ("springs", {"data": 2, "shard": "optimizer"}),
+    "sharded": ("sentences", {"data": 2, "shard": "parameters"}),
+    "gradients": ("sentences", {"data": 2, "shard": "gradients"}),
+    "divided": ("sentences", {"tensor": 2}),
+    "experts": ("sentences", {"data": 2, "expert": 2}),
+    "masters": ("sentences", {"data": 2, "shard": "optimizer", "offload": "optimizer", "precision": "bfloat16"}),
+}
+"""Tasks that the trainer takes with a layout."""
+
+
+def spread_trainer(folder: Path, name: str, ranks: int = 2, **options: Any) -> Trainer:
+    """A trainer of one of TRAINED, for as many processes as there are."""
+    kind, layout = TRAINED[name]
+    layout = {key: ranks if value == 2 else value for key, value in layout.items() if ranks > 1 or key != "shard"}
+    clip = None if "offload" in layout else 0.5
+    average = None if "precision" in layout else 0.9
+    settings: dict[str, Any] = {"steps": 8, "validate_every": 4, "checkpoint_every": 4, "log_every": 2}
+    settings |= {"clip_norm": clip, "ema_decay": average}
+    if kind == "springs":
+        settings["precision"] = "float64"
+        return trainer(folder, Springs(dtype=torch.float64), layout=layout, **settings | options)
+    return trainer(folder, sentences(layout), layout=layout, **settings | options)
+
+
+def spread_trainings(folder: Path, group: Group) -> dict[str, Any]:
+    """Trainings with layouts: what they end with, and their checkpoints of step 4 and 8."""
+    found = {}
+    for name in TRAINED:
+        made = spread_trainer(folder / name, name)
+        made.fit()
+        whole = made.state.whole(made.model.state_dict())
+        if group.writes:
+            save_file(whole, folder / f"{name}.safetensors")
+        found[name] = {"rows": made.table.rows, "test": made.evaluate("test")}
+    return found
+
+
 COMMUNICATIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "bfloat16": {"gradients": "bfloat16"},
@@ -182,6 +222,8 @@ def main() -> None:
             "case": case(folder),
             "communications": communications(folder, group),
             "experts": experts(folder, group),
+            "trainings": spread_trainings(folder, group),
+            "folder": str(folder),
             "decoders": decoders(),
         }
         everyone: list[Any] = [None] * group.world

@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mindsci.distributed import Layout
+from mindsci.nn import Transformer
 from mindsci.runs import Run
 from mindsci.train import Batches, Task, Trainer, TrainerConfig, TrainingCase
+from mindsci.train.language import LanguageTask, TextTable
 from mindsci.train.workspace import Quiet
 
 
@@ -75,12 +78,33 @@ class Springs(Regression):
         return loss, {"energy": energy_error.abs().mean(), "force": force_error.abs().mean()}
 
 
+def sentences(layout: dict[str, Any] | None = None) -> LanguageTask:
+    """A small decoder, a mixture of experts where a layout spreads some, on random bytes."""
+    layout = layout or {}
+    shared = layout.get("expert", 1) > 1
+    generator = torch.Generator().manual_seed(2)
+    text = torch.randint(0, 256, (1200,), generator=generator, dtype=torch.uint8)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Transformer(
+            vocabulary=256, features=16, heads=2, layers=2, experts=4 if "expert" in layout else 0,
+            group=torch.distributed.group.WORLD if shared else None,
+        )  # fmt: skip
+    return LanguageTask(model, text, TextTable(length=16, batch_size=8), shuffle_seed=1)
+
+
 def read_nothing(*_: Any) -> None:
     """The reader of a card."""
 
 
 def trainer(
-    folder: Path, task: Task | None = None, *, resuming: bool = False, run: Any = None, **settings: Any
+    folder: Path,
+    task: Task | None = None,
+    *,
+    resuming: bool = False,
+    run: Any = None,
+    layout: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> Trainer:
     """Returns a trainer with settings that keep a test short."""
     defaults: dict[str, Any] = {
@@ -91,4 +115,6 @@ def trainer(
         "optimizer": {"learning_rate": 1e-2},
     }
     workspace = run or Quiet(folder, resuming=resuming)
-    return Trainer(TrainerConfig.model_validate(defaults | settings), task or Regression(), workspace, seed=3)
+    config = TrainerConfig.model_validate(defaults | settings)
+    spread = None if layout is None else Layout(**layout)
+    return Trainer(config, task or Regression(), workspace, seed=3, layout=spread)

@@ -35,7 +35,7 @@ class MasterOptimizer(optim.Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        parameters: Iterable[nn.Parameter] | list[dict[str, Any]],
         kind: type[optim.Optimizer] = optim.AdamW,
         *,
         device: torch.device | str = "cpu",
@@ -48,7 +48,8 @@ class MasterOptimizer(optim.Optimizer):
         if kind not in (optim.Adam, optim.AdamW):
             raise InputError(f"{kind.__name__} has no masters: use torch.optim.Adam or AdamW")
         self.device, self.host, self.dealt = torch.device(device), host, dealt
-        self.weights = [parameter for parameter in parameters if parameter.requires_grad]
+        groups = _grouped(parameters)
+        self.weights: list[nn.Parameter] = [weight for group in groups for weight in group["params"]]
         self._shared = [dealt is not None and shared(weight) for weight in self.weights]
         self.owners = self._deal()
         here = 0 if dealt is None else dist.get_rank(dealt)
@@ -61,7 +62,7 @@ class MasterOptimizer(optim.Optimizer):
         if not self.own:
             raise InputError(f"{len(self.weights)} weights are too few for {len(set(self.owners))} owners or more")
         self._copies = _Copies(self.device) if host else None
-        self.inner = kind(list(self.masters.values()), fused=True, **options)
+        self.inner = kind(self._master_groups(groups), fused=True, **options)
         super().__init__(self.inner.param_groups, self.inner.defaults)
         self.param_groups, self.state = self.inner.param_groups, self.inner.state
         self._travelling: dict[int, Tensor] = {}
@@ -74,6 +75,15 @@ class MasterOptimizer(optim.Optimizer):
                 self._travelling[index] = host_tensor(local(weight).shape, weight.dtype, self.device)
                 if early:
                     weight.register_post_accumulate_grad_hook(self._leaves(index))
+
+    def _master_groups(self, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        places = {id(weight): index for index, weight in enumerate(self.weights)}
+        of_group = [[places[id(weight)] for weight in group["params"]] for group in groups]
+        found = [
+            group | {"params": [self.masters[index] for index in indices if index in self.masters]}
+            for group, indices in zip(groups, of_group, strict=True)
+        ]
+        return [group for group in found if group["params"]]
 
     def _deal(self) -> list[int | None]:
         """Gives each shared weight to the process that has least so far, the largest first."""
@@ -219,6 +229,12 @@ class MasterOptimizer(optim.Optimizer):
         self._share_out()
         if self._copies is not None:
             self._copies.join()
+
+
+def _grouped(parameters: Iterable[nn.Parameter] | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    listed: list[Any] = list(parameters)
+    groups = listed if listed and isinstance(listed[0], dict) else [{"params": listed}]
+    return [group | {"params": [weight for weight in group["params"] if weight.requires_grad]} for group in groups]
 
 
 def _laid_out(weight: nn.Parameter) -> Tensor:

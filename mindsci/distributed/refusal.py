@@ -8,9 +8,9 @@ from mindsci.distributed.table import Layout
 from mindsci.errors import InputError
 
 
-def check(layout: Layout) -> None:
+def check(layout: Layout, second_order: bool = False) -> None:
     """Raises InputError where a layout is wrong for any model, or for the number of processes that run."""
-    reason = refusal(layout)
+    reason = refusal(layout) or (_of_second_order(layout) if second_order else "")
     if reason:
         raise InputError(reason)
     running = dist.get_world_size() if dist.is_initialized() else 1
@@ -41,4 +41,19 @@ def refusal(layout: Layout) -> str:
             return 'parallel.offload = "parameters" streams no experts of this process alone; use offload = "optimizer"'
         if layout.data > 1 and layout.shard != "parameters":
             return 'parallel.offload = "parameters" streams shards; with several processes use shard = "parameters" too'
+    return ""
+
+
+def _of_second_order(layout: Layout) -> str:
+    """Returns why gradients of a loss that holds derivatives, such as forces, would be wrong under a layout."""
+    if layout.tensor > 1:
+        return (
+            f"parallel.tensor = {layout.tensor}: a loss with forces needs gradients of second order, which torch's "
+            "divided matrices get wrong without a word; use data or shard"
+        )
+    if layout.offload == "activations" or layout.precision == "bfloat16":
+        return (
+            "a loss with forces needs gradients of second order, for which activations on the host and weights in "
+            "bfloat16 are not exact; leave parallel.offload and parallel.precision out"
+        )
     return ""

@@ -9,8 +9,11 @@ import torch
 import torch.distributed as dist
 
 from mindsci.distributed.scaling import Part
+from mindsci.distributed.table import Layout
 from mindsci.nn import MixtureOfExperts
-from mindsci.train.parallel import Group, parallel_loss
+from mindsci.train.config import TrainerConfig
+from mindsci.train.parallel import Group
+from mindsci.train.spreading import SpreadLoss
 from mindsci.train.task import Task
 
 FEATURES, HIDDEN, EXPERTS, CHOICES, TOKENS = 128, 512, 8, 2, 2048
@@ -42,7 +45,7 @@ def experts() -> Part:
 def averaged(task: Task, work: str) -> Part:
     """A training step without the optimizer's: loss, gradients, and their mean over the processes."""
     group = Group.current()
-    loss = parallel_loss(task, group, CPU, find_unused_parameters=False)
+    loss = SpreadLoss(task, Layout(data=group.world), TrainerConfig(steps=1), CPU)
     batches, number = task.batches("train"), itertools.count(group.rank)
     learnt = [parameter for parameter in task.model.parameters() if parameter.requires_grad]
     reduced = torch.zeros(sum(parameter.numel() for parameter in learnt))

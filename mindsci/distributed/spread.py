@@ -18,10 +18,19 @@ from mindsci.distributed.kept import KeptOnHost
 from mindsci.distributed.master import MasterOptimizer
 from mindsci.distributed.refusal import check
 from mindsci.distributed.table import Layout
+from mindsci.errors import InputError
 from mindsci.nn import Experts, Transformer
 
 
-def spread(model: nn.Module, layout: Layout, device: str = "cpu") -> nn.Module:
+def spread(
+    model: nn.Module,
+    layout: Layout,
+    device: str = "cpu",
+    *,
+    outer: nn.Module | None = None,
+    second_order: bool = False,
+    **options: Any,
+) -> nn.Module:
     """Returns the model as a process of the layout runs it; its experts already are those of this process.
 
     Make the optimizer by `optimizer_for`, after this. Gradients of what is not an expert's are averaged over the
@@ -30,10 +39,18 @@ def spread(model: nn.Module, layout: Layout, device: str = "cpu") -> nn.Module:
     ranks) attention heads and hidden features of the blocks of a `mindsci.nn.Transformer` are divided; ranks of one
     such group take the same data. With precision = "bfloat16" the weights are rounded to it, but for those that
     offload = "parameters" keeps on the host.
+
+    Args:
+        outer: a module around the model, such as its loss, that is called in the model's place and returned as such.
+        second_order: whether the loss holds derivatives of the model: its parameters are then sharded in one group.
+        options: of DDP.
     """
-    check(layout)
+    check(layout, second_order)
+    whole = model if outer is None else outer
     own = {id(parameter) for parameter in _experts(model)} if layout.expert > 1 else set()
     blocks = list(getattr(model, "blocks", ()))
+    if not blocks and (layout.recompute == "full" or layout.offload == "activations"):
+        raise InputError(f"a {type(model).__name__} has no list `blocks` to recompute or to offload; leave that out")
     if layout.precision == "bfloat16" and layout.offload != "parameters":
         model.to(torch.bfloat16)
     if layout.tensor > 1:
@@ -47,18 +64,19 @@ def spread(model: nn.Module, layout: Layout, device: str = "cpu") -> nn.Module:
         model.kept_on_host = KeptOnHost(blocks, torch.device(device))  # type: ignore[assignment]
     if layout.shard in ("gradients", "parameters") or layout.offload == "parameters":
         ignored = {parameter for parameter in model.parameters() if id(parameter) in own}
-        _shard(model, layout, {"mesh": mesh_of(layout, device)["data"], "ignored_params": ignored})
-        return model
+        parts = [] if second_order else _groups(model)
+        _shard(whole, parts, layout, {"mesh": mesh_of(layout, device)["data"], "ignored_params": ignored})
+        return whole
     if layout.data == 1:
-        return model
-    names = [name for name, parameter in model.named_parameters() if id(parameter) in own]
-    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, names)
+        return whole
+    names = [name for name, parameter in whole.named_parameters() if id(parameter) in own]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(whole, names)
     if layout.tensor > 1:
         # DDP knows no divided matrices; its composable form takes them.
-        replicate(model, device_mesh=mesh_of(layout, device)["data"])
-        return model
+        replicate(whole, device_mesh=mesh_of(layout, device)["data"])
+        return whole
     # As views: gradients lie in the buckets that travel, and not there and beside them.
-    return DistributedDataParallel(model, gradient_as_bucket_view=True)
+    return DistributedDataParallel(whole, **{"gradient_as_bucket_view": True} | options)
 
 
 def mesh_of(layout: Layout, device: str) -> DeviceMesh:
@@ -67,8 +85,14 @@ def mesh_of(layout: Layout, device: str) -> DeviceMesh:
     return init_device_mesh(device, (layout.data, layout.tensor), mesh_dim_names=("data", "tensor"))
 
 
-def _shard(model: nn.Module, layout: Layout, options: dict[str, Any]) -> None:
-    """Shards a model in groups that are gathered one after another: blocks, embedding and head."""
+def _groups(model: nn.Module) -> list[nn.Module]:
+    """What is gathered one after another: blocks, embedding and head."""
+    ends = [model.embedding, model.head] if isinstance(model, Transformer) else []
+    return [*getattr(model, "blocks", ()), *ends]
+
+
+def _shard(model: nn.Module, parts: list[nn.Module], layout: Layout, options: dict[str, Any]) -> None:
+    """Shards a model in groups: some of its parts, and the rest."""
     if layout.precision == "bfloat16":
         # Weights in bfloat16 already, or float32 on the host that are rounded when they come.
         streamed = torch.bfloat16 if layout.offload == "parameters" else None
@@ -78,8 +102,7 @@ def _shard(model: nn.Module, layout: Layout, options: dict[str, Any]) -> None:
         options["offload_policy"] = CPUOffloadPolicy(pin_memory=on_gpu)
     # Weights that stay gathered between the two ways, their gradients scattered: shard = "gradients".
     options["reshard_after_forward"] = layout.shard != "gradients"
-    ends = [model.embedding, model.head] if isinstance(model, Transformer) else []
-    for part in [*getattr(model, "blocks", ()), *ends]:
+    for part in parts:
         fully_shard(part, **options)
     fully_shard(model, **options)
     if layout.offload == "parameters" and options["mesh"].device_type == "cpu":
@@ -87,9 +110,14 @@ def _shard(model: nn.Module, layout: Layout, options: dict[str, Any]) -> None:
 
 
 def optimizer_for(
-    model: nn.Module, layout: Layout, kind: type[optim.Optimizer] = optim.AdamW, device: str = "cpu", **options: Any
+    model: nn.Module,
+    layout: Layout,
+    kind: type[optim.Optimizer] = optim.AdamW,
+    device: str = "cpu",
+    groups: list[dict[str, Any]] | None = None,
+    **options: Any,
 ) -> optim.Optimizer:
-    """Returns the optimizer of a model that `spread` returned.
+    """Returns the optimizer of a model that `spread` returned, over groups of its parameters or all of them.
 
     With precision = "bfloat16", offload = "optimizer" or "parameters", or with divided matrices whose states are
     sharded, it is a `MasterOptimizer` of Adam's kind; with shard = "optimizer" alone torch's ZeroRedundancyOptimizer.
@@ -98,20 +126,22 @@ def optimizer_for(
     host = layout.offload in ("optimizer", "parameters")
     if layout.precision == "float32" and not host and not (dealt and layout.tensor > 1):
         if dealt:
-            return sharded_optimizer(model, kind, **options)
+            return sharded_optimizer(model, kind, groups, **options)
         # Divided and whole matrices in one group: not in one kernel.
         alike = {type(local(parameter)) is type(parameter) for parameter in model.parameters()}
         if len(alike) > 1:
-            options["foreach"] = False
-        return kind(model.parameters(), **options)
+            options |= {"foreach": False, "fused": False}
+        return kind(groups or model.parameters(), **options)
     group = None
     if dealt:
         group = mesh_of(layout, device).get_group("data")
     travelling = {id(parameter) for parameter in _experts(model)} if layout.expert > 1 else set()
     # DDP averages gradients behind autograd's back, at the end of the backward pass; shards come averaged.
     averaged = layout.data > 1 and layout.shard in ("none", "optimizer")
+    for implementation in ("fused", "foreach"):  # its own
+        options.pop(implementation, None)
     return MasterOptimizer(
-        model.parameters(),
+        groups or [{"params": list(model.parameters())}],
         kind,
         device=device,
         host=host,
@@ -122,14 +152,16 @@ def optimizer_for(
     )
 
 
-def sharded_optimizer(model: nn.Module, kind: type[optim.Optimizer], **options: Any) -> optim.Optimizer:
+def sharded_optimizer(
+    model: nn.Module, kind: type[optim.Optimizer], groups: list[dict[str, Any]] | None = None, **options: Any
+) -> optim.Optimizer:
     """Returns an optimizer whose states are divided over the processes, whole parameters each, for shard = "optimizer".
 
     After a step every process has all weights. First and second order are exact: gradients are those of DDP.
     """
     from torch.distributed.optim import ZeroRedundancyOptimizer  # compiles a dozen functional optimizers
 
-    return ZeroRedundancyOptimizer(model.parameters(), optimizer_class=kind, **options)
+    return ZeroRedundancyOptimizer(groups or model.parameters(), optimizer_class=kind, **options)
 
 
 def _experts(model: nn.Module) -> list[nn.Parameter]:

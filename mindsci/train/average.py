@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from mindsci.distributed.host import local
+
 
 class Average:
     """Follows the parameters: average += (1 - decay) (parameters - average) after each step.
@@ -26,7 +28,9 @@ class Average:
         """Takes in the present parameters."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        torch._foreach_lerp_(self.values, self._parameters, 1 - decay)
+        # Parts of DTensors beside whole tensors: what this process holds of each.
+        values, present = ([local(tensor) for tensor in kind] for kind in (self.values, self._parameters))
+        torch._foreach_lerp_(values, present, 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

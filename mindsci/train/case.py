@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 from safetensors.torch import save_file
 
 from mindsci.config import Case, to_toml
+from mindsci.distributed import Layout
 from mindsci.errors import InputError
 from mindsci.runs import Run
 from mindsci.train.boost import ACCELERATIONS, Acceleration, Level, boosted
@@ -31,6 +32,8 @@ class TrainingCase(Case):
     boost: Level = "O1"
     """How much is done for speed: see `mindsci boost explain`."""
     trainer: TrainerConfig
+    parallel: Layout | None = None
+    """How the training is spread over the processes that torchrun starts; each takes a part of the data by default."""
 
     def resolved(self) -> Self:
         """Returns the case with the keys that `boost` sets."""
@@ -59,7 +62,7 @@ class TrainingCase(Case):
             task = case.build(run)
             record = task.describe()
             record.build()  # a model that cannot be built again is found now, not after the training
-            trainer = Trainer(case.trainer.scaled(), task, run, seed=self.seed)
+            trainer = Trainer(case.trainer.scaled(), task, run, seed=self.seed, layout=self.parallel)
             outcome = trainer.fit()
             test = trainer.evaluate("test") if "test" in task.splits else {}
             export(trainer, run, to_toml(record))  # type: ignore[arg-type]

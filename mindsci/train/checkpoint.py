@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mindsci.distributed.host import local
 from mindsci.errors import InputError
 from mindsci.files import flush, storage_errors, writing
 from mindsci.train.parallel import Group, side_group
@@ -85,7 +86,8 @@ class Checkpoints:
         self.finish()
         if self.group.world > 1 and self._channel is None:
             self._channel = side_group()
-        staged = {name: _staged(tensor) for name, tensor in tensors.items()}
+        alone = self.group.world == 1  # what is sharded over one process is whole
+        staged = {name: _staged(local(tensor) if alone else tensor) for name, tensor in tensors.items()}
         self._writer = threading.Thread(target=self._write, args=(step, staged, facts), name="checkpoint", daemon=True)
         self._writer.start()
 

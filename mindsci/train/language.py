@@ -6,19 +6,19 @@ from typing import ClassVar
 
 import numpy
 import torch
+import torch.distributed as dist
 from jaxtyping import Float, Int, UInt8
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mindsci.config import InputFile, Quantity, Table
-from mindsci.distributed import Layout, Machine, Profile, profile
+from mindsci.distributed import Machine, Profile, profile
 from mindsci.errors import InputError, StorageError
 from mindsci.nn import Transformer
 from mindsci.runs import Run
 from mindsci.train.batches import Batches
 from mindsci.train.case import TrainingCase
-from mindsci.train.parallel import Group
 from mindsci.train.task import Task
 
 BYTES = 256
@@ -134,18 +134,10 @@ class LanguageCase(TrainingCase):
     task_type: ClassVar[type[Task]] = LanguageTask
     data: TextTable = TextTable()
     model: DecoderTable = DecoderTable()
-    parallel: Layout = Layout()
     cluster: ClusterTable = ClusterTable()
 
     def build(self, run: Run) -> LanguageTask:
         """Returns the task, with a new model."""
-        layout, processes = self.parallel, Group.current().world
-        changed = layout.model_dump(exclude_defaults=True).keys() - {"data"}
-        if changed or layout.data not in (1, processes):
-            raise InputError(
-                f"[parallel] {', '.join(sorted(changed)) or f'data = {layout.data}'}: `mindsci run` spreads the data "
-                f"alone, over the processes that torchrun starts ({processes} now); leave the table out"
-            )
         if self.data.file is None:
             raise InputError('data.file is missing: name a text, such as file = "book.txt"')
         try:
@@ -153,7 +145,9 @@ class LanguageCase(TrainingCase):
         except OSError as error:
             raise StorageError(f"cannot read data.file '{self.data.file}': {error.strerror}") from None
         text = torch.from_numpy(numpy.frombuffer(content, dtype=numpy.uint8).copy())
-        return LanguageTask(Transformer(**self.model.model_dump()), text, self.data, shuffle_seed=self.seed)
+        shared = self.parallel is not None and self.parallel.expert > 1
+        model = Transformer(**self.model.model_dump(), group=dist.group.WORLD if shared else None)
+        return LanguageTask(model, text, self.data, shuffle_seed=self.seed)
 
     def profile(self) -> tuple[Profile, int]:
         """Returns the profile of the model and the tokens of a step, for a plan."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn, optim
 
+from mindsci.distributed import Layout, optimizer_for
 from mindsci.train.config import OptimizerConfig
 from mindsci.train.muon import Muon
 
 
-def build_optimizer(model: nn.Module, config: OptimizerConfig) -> optim.Optimizer:
-    """Returns the optimizer over the parameters that ask for a gradient.
+def build_optimizer(
+    model: nn.Module, config: OptimizerConfig, layout: Layout | None = None, device: torch.device | str = "cpu"
+) -> optim.Optimizer:
+    """Returns the optimizer over the parameters that ask for a gradient, as a layout spreads its states.
 
     Weight decay skips those with fewer than two axes: biases and norms have no scale to shrink.
     """
@@ -21,12 +25,13 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> optim.Optimize
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    common: dict[str, Any] = {"lr": config.learning_rate, "betas": config.betas, "eps": config.epsilon}
+    options: dict[str, Any] = {"lr": config.learning_rate, "betas": config.betas, "eps": config.epsilon}
     implementation = _implementation(parameters, config)
-    if config.name == "muon":
-        return Muon(groups, fused=implementation == "fused", **common)
-    kind = {"adamw": optim.AdamW, "adam": optim.Adam}[config.name]
-    return kind(groups, fused=implementation == "fused", foreach=implementation == "foreach", **common)
+    options["fused"] = implementation == "fused"
+    if config.name != "muon":
+        options["foreach"] = implementation == "foreach"
+    kind = {"adamw": optim.AdamW, "adam": optim.Adam, "muon": Muon}[config.name]
+    return optimizer_for(model, layout or Layout(), kind, torch.device(device).type, groups=groups, **options)
 
 
 def _implementation(parameters: list[Tensor], config: OptimizerConfig) -> str:

@@ -12,13 +12,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from mindsci.errors import InputError
 from mindsci.train.failure import failures_told
 from mindsci.train.meeting import met
-from mindsci.train.task import Task
 from mindsci.tree import Tree
 
 
@@ -27,15 +26,21 @@ class Group(Tree):
 
     rank: int = 0
     world: int = 1
+    part: int = 0
+    """The part of each batch that this process takes, of `parts`."""
+    parts: int = 1
 
     @classmethod
-    def current(cls) -> Group:
+    def current(cls, same_data: int = 1) -> Group:
         """Returns the group that this process belongs to.
+
+        same_data: neighbouring processes that take the same part of each batch, each with a part of the model.
 
         Raises InputError where torchrun started several processes and none of them opened the group.
         """
         if dist.is_available() and dist.is_initialized():
-            return cls(rank=dist.get_rank(), world=dist.get_world_size())
+            rank, world = dist.get_rank(), dist.get_world_size()
+            return cls(rank=rank, world=world, part=rank // same_data, parts=world // same_data)
         if processes() > 1:
             raise InputError(
                 f"torchrun started {processes()} processes, but the process group is not open; "
@@ -143,33 +148,6 @@ def _ended_by_a_signal() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, present)
-
-
-class LossModule(nn.Module):
-    """The loss as a module, so that DDP sees forces that are taken by autograd.grad as a part of its forward.
-
-    That makes its averaged gradients exact to second order.
-    """
-
-    def __init__(self, task: Task) -> None:
-        super().__init__()
-        self.model = task.model
-        self._loss = task.loss
-
-    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        return self._loss(batch)
-
-
-def parallel_loss(task: Task, group: Group, device: torch.device, **options: bool) -> nn.Module:
-    """Returns the task's loss as a module whose gradients are the mean over the processes of the group.
-
-    options: of DDP.
-    """
-    module = LossModule(task)
-    if group.world == 1:
-        return module
-    device_ids = [device.index] if device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(module, device_ids=device_ids, **options)  # type: ignore[arg-type]
 
 
 class Signals(Tree):

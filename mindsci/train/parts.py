@@ -29,8 +29,8 @@ class Parts:
     ) -> None:
         self._task, self._config, self._move = task, config, move
         accumulate = config.accumulate
-        parts = accumulate * group.world
-        self._parts = [batches.shard(group.rank * accumulate + index, parts) for index in range(accumulate)]
+        parts = accumulate * group.parts
+        self._parts = [batches.shard(group.part * accumulate + index, parts) for index in range(accumulate)]
         self.n_items, self.batch_size = batches.n_items, batches.batch_size
         self._pool: ThreadPoolExecutor | None = None
         self._threaded = config.prefetch == "always" or (config.prefetch == "auto" and device.type != "cpu")

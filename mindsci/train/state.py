@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn, optim
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
+from mindsci.distributed import MasterOptimizer
+from mindsci.distributed.host import local
 from mindsci.errors import InputError
 from mindsci.nn import MixtureOfExperts
 from mindsci.train.average import Average
 from mindsci.train.checkpoint import Stored
+from mindsci.train.parallel import Group
 
 WRAPPERS = ("_checkpoint_wrapped_module.", "_orig_mod.")
 """what torch puts into the names of parameters whose module recomputes or is compiled"""
@@ -30,41 +31,44 @@ class State:
         # An optimizer whose states are dealt out over the processes keeps those of this one in an optimizer of its own.
         self.optimizer: optim.Optimizer = getattr(optimizer, "optim", optimizer)
         self._names = {id(parameter): _plain(name) for name, parameter in model.named_parameters()}
-        self._shared = _shared_experts(model)
+        self._experts = _shared_experts(model)
 
     def tensors(self, best: dict[str, Tensor] | None) -> dict[str, Tensor]:
         """Returns all tensors; every process must ask for them, and holds its part."""
-        found = self._weights("model", self.model.state_dict())
-        for name, parameter in self._updated():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                found[f"optimizer.{name}.{key}"] = self._part(name, value, parameter)
-        if self.average is not None:
-            found |= self._weights("average", self._averages(self.average))
-        return found | self._weights("best", best or {})
+        found = self._of_model(best)
+        for name, weight, updated in self._updated():
+            for key, value in self.optimizer.state.get(updated, {}).items():
+                found[f"optimizer.{name}.{key}"] = self._part(name, value, weight)
+        return found
 
-    def restore(self, stored: Stored, group: Any) -> dict[str, Tensor] | None:
+    def restore(self, stored: Stored, group: Group) -> dict[str, Tensor] | None:
         """Takes up a checkpoint's tensors in place; returns the best weights, if it has some.
 
         Every process must call it. Raises InputError where they are those of another model or optimizer.
         """
-        wanted = self._weights("model", self.model.state_dict())
-        if self.average is not None:
-            wanted |= self._weights("average", self._averages(self.average))
         best = None
         if any(name.startswith("best.") for name in stored.shapes):
             best = {name: torch.empty_like(value, device="cpu") for name, value in self.model.state_dict().items()}
-            wanted |= self._weights("best", best)
+        wanted = self._of_model(best)
         _check(stored, wanted)
-        self.optimizer.state.clear()
-        for name, parameter in self._updated():
+        for name, weight, updated in self._updated():
             prefix = f"optimizer.{name}."
-            keys = [key for key in stored.shapes if key.startswith(prefix) and "." not in key[len(prefix) :]]
+            keys = [key[len(prefix) :] for key in stored.shapes if key.startswith(prefix)]
+            state = self.optimizer.state[updated]
             for key in keys:
-                moment = _room(stored, key, parameter)
-                self.optimizer.state[parameter][key[len(prefix) :]] = moment
-                wanted[key] = self._part(name, moment, parameter)
+                if "." in key:  # of a longer name that begins with this one
+                    continue
+                if key not in state:  # otherwise it lies where the optimizer wants it
+                    state[key] = _room(stored, prefix + key, updated)
+                wanted[prefix + key] = self._part(name, state[key], weight)
         stored.read(wanted, group)
         return best
+
+    def divided(self, parameters: list[nn.Parameter]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Returns those that all processes share, and those that this one holds alone: its experts."""
+        own = [parameter for parameter in parameters if self._names[id(parameter)] in self._experts]
+        kept = {id(parameter) for parameter in own}
+        return [parameter for parameter in parameters if id(parameter) not in kept], own
 
     def whole(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns weights of the model's `state_dict` in full, on the host; every process must call it."""
@@ -74,23 +78,44 @@ class State:
             for name in weights
         }
 
-    def _updated(self) -> list[tuple[str, Tensor]]:
-        groups = self.optimizer.param_groups
-        return [(self._names[id(parameter)], parameter) for group in groups for parameter in group["params"]]
+    def _of_model(self, best: dict[str, Tensor] | None) -> dict[str, Tensor]:
+        found = self._weights("model", self.model.state_dict()) | self._weights("best", best or {})
+        if self.average is not None:
+            names = (self._names[id(parameter)] for parameter in self.model.parameters())
+            found |= self._weights("average", dict(zip(names, self.average.values, strict=True)))
+        if isinstance(self.optimizer, MasterOptimizer):
+            for name, weight, master in self._updated():
+                found[f"master.{name}"] = self._part(name, master.detach(), weight)
+        return found
 
-    def _averages(self, average: Average) -> dict[str, Tensor]:
-        names = (self._names[id(parameter)] for parameter in self.model.parameters())
-        return dict(zip(names, average.values, strict=True))
+    def _updated(self) -> list[tuple[str, Tensor, Tensor]]:
+        """The name of each weight that this process updates, the weight, and what the optimizer takes for it."""
+        optimizer = self.optimizer
+        if isinstance(optimizer, MasterOptimizer):
+            weights = optimizer.weights
+            return [(self._names[id(weights[i])], weights[i], optimizer.masters[i]) for i in optimizer.own]
+        return [
+            (self._names[id(weight)], weight, weight) for group in optimizer.param_groups for weight in group["params"]
+        ]
 
     def _weights(self, kind: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
         return {f"{kind}.{name}": self._part(name, value) for name, value in values.items()}
 
-    def _part(self, name: str, value: Tensor, parameter: Tensor | None = None) -> Tensor:
-        """The value as a part of the whole: experts of this process among all."""
-        mesh = self._shared.get(name)
-        if mesh is None or (parameter is not None and value.shape != parameter.shape):
+    def _part(self, name: str, value: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The value as a part of the whole: of a sharded weight, or of an expert of this process among all."""
+        if isinstance(value, DTensor) or (weight is not None and value.shape != local(weight).shape):
             return value
-        return DTensor.from_local(value, mesh, [Shard(0)], run_check=False)
+        if isinstance(weight, DTensor):
+            return DTensor.from_local(
+                value,
+                weight.device_mesh,
+                weight.placements,
+                run_check=False,
+                shape=weight.shape,
+                stride=weight.stride(),
+            )
+        mesh = self._experts.get(name)
+        return value if mesh is None else DTensor.from_local(value, mesh, [Shard(0)], run_check=False)
 
 
 def _plain(name: str) -> str:
@@ -122,7 +147,9 @@ def _room(stored: Stored, name: str, parameter: Tensor) -> Tensor:
 
 def _check(stored: Stored, wanted: dict[str, Tensor]) -> None:
     kinds = {name.partition(".")[0] for name in wanted}
-    there = {name: shape for name, shape in stored.shapes.items() if name.partition(".")[0] in kinds}
+    # Masters of other weights lie on other processes.
+    there = {name: shape for name, shape in stored.shapes.items() if name.partition(".")[0] in kinds - {"master"}}
+    there |= {name: stored.shapes.get(name, ()) for name in wanted if name.startswith("master.")}
     here = {name: tuple(value.shape) for name, value in wanted.items()}
     if there != here:
         name = min(set(there.items()) ^ set(here.items()))[0]

@@ -17,20 +17,23 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mindsci import tree
+from mindsci.distributed import Layout
 from mindsci.errors import InputError, UnknownNameError
 from mindsci.files import writing
 from mindsci.train.average import Average
 from mindsci.train.batches import Batches
 from mindsci.train.checkpoint import Checkpoints
-from mindsci.train.communication import averager, set_hooks
+from mindsci.train.communication import averager
 from mindsci.train.config import TrainerConfig
+from mindsci.train.gradients import shrink, total_norm
 from mindsci.train.metrics import Means, MetricsTable
 from mindsci.train.muon import centralise
 from mindsci.train.network import prepare
 from mindsci.train.optimizer import build_optimizer
-from mindsci.train.parallel import Group, Signals, Watch, parallel_loss
+from mindsci.train.parallel import Group, Signals, Watch
 from mindsci.train.parts import Parts
 from mindsci.train.randomness import own_randomness, seed_step
+from mindsci.train.spreading import SpreadLoss
 from mindsci.train.standing import Standing
 from mindsci.train.state import State
 from mindsci.train.task import Task
@@ -64,18 +67,22 @@ class Trainer:
     The model is moved to the workspace's device and its parameters to the configured precision; buffers and batches
     follow to the device, but change their dtype for "float64" alone: reference energies of thousands of eV may stay
     in float64 beside float32 weights. Under torchrun, open `process_group` first:
-    each process takes its part of each batch.
+    each process takes its part of each batch, and of the model what the layout says.
     """
 
-    def __init__(self, config: TrainerConfig, task: Task, run: Workspace, *, seed: int = 0) -> None:
+    def __init__(
+        self, config: TrainerConfig, task: Task, run: Workspace, *, seed: int = 0, layout: Layout | None = None
+    ) -> None:
         self.config, self.task, self.run, self.seed = config, task, run, seed
-        self.group = Group.current()
+        self.layout = layout or Layout(data=Group.current().world)
+        self.group = Group.current(same_data=self.layout.tensor)
         self.device = self.group.device(run.device)
         self.dtype = torch.float64 if config.precision == "float64" else torch.float32
         self.model = _in_precision(task.model.to(self.device), self.dtype)
         prepare(self.model, task, config, self.device)
+        self._loss = SpreadLoss(task, self.layout, config, self.device)
         self._learnt = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimizer = build_optimizer(self.model, config.optimizer)
+        self.optimizer = build_optimizer(self.model, config.optimizer, self.layout, self.device)
         self.average = Average(self.model, config.ema_decay) if config.ema_decay is not None else None
         self.state = State(self.model, self.optimizer, self.average)
         self.standing = Standing()
@@ -85,14 +92,6 @@ class Trainer:
         self.table = MetricsTable(run.folder / "metrics.csv")
         self._splits: dict[str, Batches] = {}
         self._parts = Parts(self.task, config, self._batches("train"), self.group, self.device, self._move)
-        self._loss = parallel_loss(
-            task,
-            self.group,
-            self.device,
-            find_unused_parameters=config.find_unused_parameters,
-            gradient_as_bucket_view=config.communication.views,
-        )
-        set_hooks(self._loss, config.communication)
         self._watch = Watch(self.group, self.device)
         self._shown: dict[str, Any] = {}
         self._drawn = 0.0
@@ -119,13 +118,13 @@ class Trainer:
 
     def evaluate(self, split: str, weights: Weights = "best") -> dict[str, float]:
         """Returns the loss and metrics over a split: exact weighted means, then the task's summary."""
-        batches = self._batches(split).shard(self.group.rank, self.group.world)
+        batches = self._batches(split).shard(self.group.part, self.group.parts)
         means = Means()
-        with self.weights(weights), _evaluating(self.model), own_randomness(self.device):
+        with self.weights(weights), _evaluating(self.model, self._loss), own_randomness(self.device):
             for step in range(len(batches)):
-                seed_step(self.device, self.seed, step, self.group.rank)
+                seed_step(self.device, self.seed, step, self.group.part)
                 with self._autocast():
-                    loss, metrics = self.task.loss(self._move(batches.at(step)))
+                    loss, metrics = self._loss.evaluate(self._move(batches.at(step)))
                 means.add(loss, metrics, batches.weight(step))
         return self.task.summarise(means.averages(self.group))
 
@@ -170,7 +169,8 @@ class Trainer:
             self.table.start(self.standing.step)
         count = sum(parameter.numel() for parameter in self.model.parameters())
         self.run.log(
-            f"training {count} parameters in {self.config.precision} on {self.device}, {self.group.world} process(es), "
+            f"training {count} parameters in {self.config.precision} on {self.device}, {self.group.world} process(es)"
+            f"{_spread(self.layout)}, "
             f"{self._parts.n_items} items in batches of {self._parts.batch_size}: "
             f"steps {self.standing.step} to {self.config.steps}"
         )
@@ -178,9 +178,9 @@ class Trainer:
     def _rehearse(self) -> None:
         """Looks for the monitored metric in one validation batch: a wrong name is found now, not hours later."""
         batches = self._batches("validation")
-        with _evaluating(self.model), self._autocast():
-            seed_step(self.device, self.seed, 0, self.group.rank)
-            loss, metrics = self.task.loss(self._move(batches.at(0)))
+        with _evaluating(self.model, self._loss), self._autocast():
+            seed_step(self.device, self.seed, 0, self.group.part)
+            loss, metrics = self._loss.evaluate(self._move(batches.at(0)))
         means = Means()
         means.add(loss, metrics, batches.weight(0))
         self._monitored(self.task.summarise(means.averages(Group())))
@@ -224,19 +224,18 @@ class Trainer:
 
     def _step(self, step: int) -> None:
         """One step of the optimizer on one batch, computed in parts."""
-        seed_step(self.device, self.seed, step, self.group.rank)
+        seed_step(self.device, self.seed, step, self.group.part)
         self.optimizer.zero_grad(set_to_none=True)
         whole, alone = self._parts.whole_weight(step), self.config.communication.local_steps > 1
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for index in range(len(self._parts)):
             batch, weight = self._parts.at(step, index), self._parts.weight(step, index)
-            synchronise = self.group.world == 1 or (index == len(self._parts) - 1 and not alone)
-            with nullcontext() if synchronise else self._loss.no_sync():  # type: ignore[operator]
+            with self._loss.alone(alone or index < len(self._parts) - 1):
                 with self._autocast():
                     batch = self._parts.chosen(step, batch)
                     loss, metrics = self._loss(batch)
-                # The processes' gradients are averaged with equal weight, hence the factor `world`.
-                (loss * (weight * self.group.world / whole)).backward()
+                # The processes' gradients are averaged with equal weight, hence the factor `parts`.
+                (loss * (weight * self.group.parts / whole)).backward()
             self.window.add(loss, metrics, weight)
             total += loss.detach()
         if self.config.optimizer.centralise:
@@ -250,11 +249,15 @@ class Trainer:
         self._watch.note(step, total, norm)
 
     def _clip(self) -> Tensor:
-        """Returns the norm of the gradient, after which it is at most `clip_norm`."""
-        gradients = [parameter.grad for parameter in self._learnt if parameter.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
+        """Returns the norm of the gradient, after which it is at most `clip_norm`; 0 where it has left for the host."""
+        left = [parameter for parameter in self._learnt if parameter.grad is not None]
+        shared, own = self.state.divided(left)
+        gradients, of_own = ([parameter.grad for parameter in kind] for kind in (shared, own))
+        if not left:
+            return torch.zeros((), device=self.device)
+        norm = total_norm(gradients, of_own)  # type: ignore[arg-type]
         if self.config.clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(self._learnt, self.config.clip_norm, norm)
+            shrink([*gradients, *of_own], norm, self.config.clip_norm)  # type: ignore[list-item]
         return norm
 
     def _learning_rate(self, step: int) -> float:
@@ -380,7 +383,7 @@ def _in_precision(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def _evaluating(model: nn.Module, loss: SpreadLoss) -> Iterator[None]:
     """Eval mode, and no graph for the parameters; forces may still be taken with respect to the inputs."""
     training = model.training
     learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -391,8 +394,17 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(training)
+        loss.settle()
         for parameter in learnt:
             parameter.requires_grad_(True)
+
+
+def _spread(layout: Layout) -> str:
+    """How, unless over the data alone."""
+    changed = layout.model_dump(exclude_defaults=True)
+    if not changed.keys() - {"data"}:
+        return ""
+    return f" ({', '.join(f'{key} = {value!r}' for key, value in changed.items())})"
 
 
 def _copy(model: nn.Module, device: torch.device | str | None = None) -> dict[str, Tensor]:

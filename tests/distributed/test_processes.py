@@ -7,14 +7,16 @@ another order than one process sums them, so weights agree to rounding (1e-12 af
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from distributed_ranks import DOUBLE, KINDS, MIXTURES, mixture_tokens, weights
+from distributed_ranks import DOUBLE, KINDS, MIXTURES, TRAINED, mixture_tokens, spread_trainer, weights
 from launching import torchrun
+from safetensors.torch import load_file
 from training_tasks import trainer
 
 from mindsci.errors import InputError
@@ -108,6 +110,58 @@ def test_experts_shared_by_two_processes_answer_and_learn_as_those_of_one(
     router = tensor(shared[0]["router"])
     torch.testing.assert_close(router, layer.router.linear.weight.grad, rtol=0, atol=1e-12)
     assert (shared[0]["dropped"] > 0) == (name == "limited")
+
+
+# Of metrics and of weights: float64 to rounding; float32, eight steps of Adam. Gradients of two processes are averaged
+# after they are rounded to bfloat16, and Adam makes full steps of 0.01 along those near zero too: a few hundredths of
+# the embedding, whose weights are 0.02, come out otherwise.
+CLOSE = {"springs": (1e-11, 1e-12), "sentences": (2e-4, 2e-5), "masters": (2e-2, 0.15)}
+
+
+def closeness(name: str) -> tuple[float, float]:
+    return CLOSE.get(name, CLOSE[TRAINED[name][0]])
+
+
+def assert_weights_agree(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], name: str) -> None:
+    assert found.keys() == wanted.keys()
+    for key, value in wanted.items():
+        difference = (found[key].double() - value.double()).norm() / value.double().norm()
+        assert difference <= closeness(name)[1], f"{key}: {difference:.2e}"
+
+
+def agreeing(metrics: dict[str, float], name: str) -> Any:
+    # The load of halves that differ in size is their plain mean.
+    loose = {"busiest_expert": 0.2}
+    return {key: pytest.approx(value, rel=loose.get(key, closeness(name)[0])) for key, value in metrics.items()}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_trainer_spreads_a_model_and_takes_the_steps_of_one_process(
+    found: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(MetricsTable, "plot", lambda *_: None)
+    alone = spread_trainer(tmp_path, name, ranks=1)
+    alone.fit()
+    together = found[0]["trainings"][name]
+    assert together["test"] == agreeing(alone.evaluate("test"), name)
+    for row, expected in zip(together["rows"], alone.table.rows, strict=True):
+        assert row.pop("split") == expected.pop("split")
+        assert row == agreeing(expected, name)
+    whole = load_file(Path(found[0]["folder"]) / f"{name}.safetensors")
+    assert_weights_agree(whole, alone.model.state_dict(), name)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_one_process_goes_on_from_the_checkpoint_of_two(
+    found: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(MetricsTable, "plot", lambda *_: None)
+    of_two = Path(found[0]["folder"])
+    shutil.copytree(of_two / name / "checkpoints" / "step_000000004", tmp_path / "checkpoints" / "step_000000004")
+    resumed = spread_trainer(tmp_path, name, ranks=1, resuming=True)
+    resumed.fit()
+    assert resumed.table.rows[0]["step"] == 6
+    assert_weights_agree(resumed.model.state_dict(), load_file(of_two / f"{name}.safetensors"), name)
 
 
 def test_gradients_that_travel_in_bfloat16_move_the_weights_nearly_alike(found: list[dict[str, Any]]) -> None:
