@@ -1,6 +1,7 @@
 """Systems from SMILES strings, structure files and the topologies of other programs."""
 
 from sponge.builders.amber import from_amber
+from sponge.builders.born_radii import with_born_radii
 from sponge.builders.coordinates import Coordinates, read_coordinates
 from sponge.builders.gromacs import from_gromacs
 from sponge.builders.hydrogen_mass import repartition_hydrogen_mass
@@ -18,4 +19,5 @@ __all__ = [
     "read_coordinates",
     "repartition_hydrogen_mass",
     "replicate_topology",
+    "with_born_radii",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 from mindsci import tree
 from mindsci.errors import InputError, UnknownNameError
 from mindsci.kernels import choose_engine
-from sponge.forcefield import bonded, ewald, pairs, pme
+from sponge.forcefield import bonded, born, ewald, pairs, pme
 from sponge.forcefield.clusters import ClusterList, ClusterSearch, PairTerms, pair_forces, pair_terms
 from sponge.forcefield.options import Options
 from sponge.forcefield.options import check as check_options
@@ -61,6 +61,8 @@ class ForceField(Potential):
         self._pair_terms: PairTerms | None = None
         self.options = Options() if options is None else options
         check_options(self.options)
+        if self.options.implicit_solvent is not None:
+            born.check(topology, self.options)
         self.topology = topology
         self.cutoff = float("inf") if self.options.coulomb == "all" else self.options.cutoff
 
@@ -166,6 +168,8 @@ class ForceField(Potential):
                 found |= self._within_cutoff(system, neighbors, topology.nonbonded)
             if self.options.long_range_correction:
                 found["long_range_correction"] = self._beyond_cutoff(system, topology.nonbonded)
+            if self.options.implicit_solvent is not None:
+                found |= self._solvent(system, neighbors, topology.nonbonded)
             if self.options.splits:
                 found |= self._beyond_real_space(system, topology.nonbonded)
         return found
@@ -196,6 +200,14 @@ class ForceField(Potential):
             "lennard_jones": _of_systems(system, centre, weight * dispersion),
             name: _of_systems(system, centre, weight * electric),
         }
+
+    def _solvent(self, system: System, neighbors: Neighbors, terms: Nonbonded) -> dict[str, Tensor]:
+        parameters = self.topology.generalised_born
+        assert parameters is not None
+        charges = terms.charges.to(system.positions.dtype)
+        nucleic = born.is_nucleic(self.topology).to(system.positions.device)
+        found = born.energies(system, neighbors, charges, parameters, nucleic, self.options)
+        return {name: system.sum_over_atoms(energy.double()) for name, energy in found.items()}
 
     def _beyond_cutoff(self, system: System, terms: Nonbonded) -> Float[Tensor, " systems"]:
         one = torch.nn.functional.one_hot(terms.kind, len(terms.sigma)).to(system.positions.dtype)

@@ -10,6 +10,7 @@ from mindsci.tree import Tree
 
 LENNARD_JONES = ("all", "cutoff", "switch", "potential_shift", "force_shift")
 COULOMB = ("all", "cutoff", "reaction_field", "shifted_force", "ewald", "pme")
+SOLVENTS = ("hct", "obc1", "obc2", "gbn", "gbn2")
 
 
 class Options(Tree):
@@ -42,6 +43,14 @@ class Options(Tree):
     grid: tuple[int, int, int] | None = None
     """points of "pme" along each vector of the cell; None: as many as the cell needs at each evaluation, so that the
     energy jumps by about the tolerance where the cell changes their number: fix it with `with_grid` for a barostat"""
+    implicit_solvent: str | None = None
+    """hct, obc1, obc2, gbn or gbn2, with coulomb = "all": see `sponge.forcefield.born`"""
+    solvent_dielectric: float = 78.5
+    """of the implicit solvent"""
+    salt: float = 0.0
+    """of ions of one charge in the implicit solvent [mol/l]"""
+    surface_tension: float = 0.0
+    """energy of the surface that the implicit solvent touches [eV/angstrom^2]; 2.3417e-4 is Amber's 0.0054 kcal/mol"""
     coulomb_constant: float = units.COULOMB_EV_ANGSTROM
     """energy of two elementary charges 1 angstrom apart [eV angstrom]; force fields bring constants of their own"""
 
@@ -77,6 +86,17 @@ def check(options: Options) -> None:
         raise InputError(f"cutoff = {options.cutoff} angstrom; use a positive one")
     if not 0 < options.tolerance < 0.5:
         raise InputError(f"tolerance = {options.tolerance}; use a number between 0 and 0.5")
+    if options.implicit_solvent not in (None, *SOLVENTS):
+        raise InputError(
+            f"implicit_solvent = {options.implicit_solvent!r} is unknown; use one of {', '.join(SOLVENTS)}"
+        )
+    if options.implicit_solvent is not None and options.coulomb != "all":
+        raise InputError(f'implicit_solvent does not go with coulomb = "{options.coulomb}"; use "all" for both sums')
+    if not options.salt >= 0 or not options.solvent_dielectric >= 1:
+        raise InputError(
+            f"salt = {options.salt} mol/l and solvent_dielectric = {options.solvent_dielectric}; use 0 or more, and 1 "
+            "or more"
+        )
     if options.spline_order not in (None, 4, 5, 6):
         raise InputError(f"spline_order = {options.spline_order}; use 4, 5 or 6")
     if options.grid is not None and min(options.grid) < 6:

@@ -12,15 +12,16 @@ from sponge.validation.lattices import lattices
 from sponge.validation.nist import nist
 from sponge.validation.openmm_peer import openmm
 from sponge.validation.references import references
+from sponge.validation.solvent import solvent
 
-PARTS = {"nist": nist, "lattices": lattices, "references": references, "derivatives": derivatives}
+PARTS = {"nist": nist, "lattices": lattices, "references": references, "solvent": solvent, "derivatives": derivatives}
 
 
 def md(only: str = "", data: str = "", peer_python: str = "") -> Report:
     """Energies, forces and virials of force fields against published numbers, differences and OpenMM.
 
-    only: parts to run, of nist, lattices, references, derivatives, openmm, with commas between. data: the folder of
-    reference files; biomolecular/ of MINDSCI_MIRROR unless given. peer_python: an interpreter that has OpenMM; ours
+    only: parts to run, of nist, lattices, references, solvent, derivatives, openmm, with commas between. data: folder
+    of reference files; biomolecular/ of MINDSCI_MIRROR unless given. peer_python: an interpreter that has OpenMM; ours
     unless given. What cannot be run has no verdict, and the exit status is 2.
     """
     chosen = [name.strip() for name in only.split(",")] if only else [*PARTS, "openmm"]
