@@ -127,6 +127,8 @@ TRAINED: dict[str, tuple[str, dict[str, Any]]] = {
     "masters": ("sentences", {"data": 2, "shard": "optimizer", "offload": "optimizer", "precision": "bfloat16"}),
 }
 """Tasks that the trainer takes with a layout."""
+FOUR = [name for name in TRAINED if name != "divided"]
+"""Those that four processes take as well: the decoder has two heads."""
 
 
 def spread_trainer(folder: Path, name: str, ranks: int = 2, **options: Any) -> Trainer:

@@ -132,9 +132,21 @@ def _alone(case: Any) -> str | None:
     return "one process has nobody to talk to" if processes() == 1 else None
 
 
+def _spread(case: Any) -> str | None:
+    """Why keys that need whole weights on each process, in the precision of the trainer, are out."""
+    layout = case.parallel
+    if layout is None or not (layout.model_fields_set - {"data", "expert", "recompute", "micro_batches"}):
+        return None
+    return "[parallel] spreads the model"
+
+
+def _apart(case: Any) -> str | None:
+    return _alone(case) or _spread(case)
+
+
 def _local(case: Any) -> str | None:
     every = case.trainer.validate_every % LOCAL_STEPS or case.trainer.checkpoint_every % LOCAL_STEPS
-    return _alone(case) or (f"validations and checkpoints are not every {LOCAL_STEPS} steps" if every else None)
+    return _apart(case) or (f"validations and checkpoints are not every {LOCAL_STEPS} steps" if every else None)
 
 
 def _convolves(case: Any) -> str | None:
@@ -143,6 +155,10 @@ def _convolves(case: Any) -> str | None:
 
 def _offers(method: str, lacking: str) -> Callable[[Any], str | None]:
     return lambda case: None if case.task_type.offers(method) else f"the task has no {lacking}"
+
+
+def _items(case: Any) -> str | None:
+    return _spread(case) or _offers("item_losses", "losses of single items")(case)
 
 
 def _decay(case: Any) -> float:
@@ -177,7 +193,7 @@ ACCELERATIONS = (
         what="gradients lie in the buckets that travel",
     ),
     Acceleration(
-        key="trainer.communication.gradients", part="communication", on={2: "bfloat16"}, illegal=_alone,
+        key="trainer.communication.gradients", part="communication", on={2: "bfloat16"}, illegal=_apart,
         what="half the bytes travel",
     ),
     Acceleration(
@@ -194,7 +210,7 @@ ACCELERATIONS = (
         what="averaged weights are as good as those of a longer schedule",
     ),
     Acceleration(
-        key="trainer.optimizer.name", part="optimizer", on={2: "muon"},
+        key="trainer.optimizer.name", part="optimizer", on={2: "muon"}, illegal=_spread,
         what="orthogonalised steps need fewer of them",
     ),
     Acceleration(
@@ -210,7 +226,7 @@ ACCELERATIONS = (
         what="smaller batches early on",
     ),
     Acceleration(
-        key="trainer.selective", part="strategy", on={3: {}}, illegal=_offers("item_losses", "losses of single items"),
+        key="trainer.selective", part="strategy", on={3: {}}, illegal=_items,
         what="half the items are differentiated, those of the largest loss",
     ),
 )  # fmt: skip

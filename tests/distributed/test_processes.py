@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from distributed_ranks import DOUBLE, KINDS, MIXTURES, TRAINED, mixture_tokens, spread_trainer, weights
+from distributed_ranks import DOUBLE, FOUR, KINDS, MIXTURES, TRAINED, mixture_tokens, spread_trainer, weights
 from launching import torchrun
 from safetensors.torch import load_file
 from training_tasks import trainer
@@ -162,6 +162,23 @@ def test_one_process_goes_on_from_the_checkpoint_of_two(
     resumed.fit()
     assert resumed.table.rows[0]["step"] == 6
     assert_weights_agree(resumed.model.state_dict(), load_file(of_two / f"{name}.safetensors"), name)
+
+
+@pytest.mark.slow
+def test_a_training_goes_from_two_processes_to_one_and_on_to_four(
+    found: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MetricsTable, "plot", lambda *_: None)
+    of_two = Path(found[0]["folder"])
+    for name in FOUR:
+        folder = tmp_path / "of_one" / name
+        shutil.copytree(of_two / name / "checkpoints" / "step_000000004", folder / "checkpoints" / "step_000000004")
+        outcome = spread_trainer(folder, name, ranks=1, resuming=True, wall_time="1e-9 min").fit()
+        assert outcome.step == 5
+    torchrun("four_ranks.py", str(tmp_path), processes=4)
+    for name in FOUR:
+        whole = load_file(of_two / f"{name}.safetensors")
+        assert_weights_agree(load_file(tmp_path / f"{name}.safetensors"), whole, name)
 
 
 def test_gradients_that_travel_in_bfloat16_move_the_weights_nearly_alike(found: list[dict[str, Any]]) -> None:
