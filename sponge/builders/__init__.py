@@ -7,6 +7,7 @@ from sponge.builders.gromacs import from_gromacs
 from sponge.builders.hydrogen_mass import repartition_hydrogen_mass
 from sponge.builders.joining import join_topologies
 from sponge.builders.molecules import from_file, from_smiles
+from sponge.builders.openmm_system import from_openmm_system
 from sponge.builders.replicas import replicate_topology
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "from_amber",
     "from_file",
     "from_gromacs",
+    "from_openmm_system",
     "from_smiles",
     "join_topologies",
     "read_coordinates",

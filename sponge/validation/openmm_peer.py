@@ -50,8 +50,8 @@ def openmm(data: Path | None, python: str = "") -> list[Row]:
     absent = lacking("DHFR beside OpenMM", data, prmtop, restart)
     if absent is not None or data is None:
         return [] if absent is None else [absent]
-    interpreter = python or (sys.executable if importlib.util.find_spec("openmm") else "")
-    if not interpreter or not _has_openmm(interpreter):
+    interpreter = interpreter_of(python)
+    if not interpreter:
         gate = f"energies {ENERGY:g}, forces {FORCES:g} relative"
         return [not_run("DHFR beside OpenMM", gate, "no OpenMM: pip install openmm, or give --peer-python")]
     system, topology = from_amber(data / prmtop, data / restart, rigid_water=False)
@@ -63,12 +63,31 @@ def openmm(data: Path | None, python: str = "") -> list[Row]:
     return [row for name in PARTS for row in _compare(name, ours[name], theirs)]
 
 
-def _has_openmm(python: str) -> bool:
+def interpreter_of(python: str) -> str:
+    """Returns the interpreter that was given, or ours, if it has OpenMM; else nothing.
+
+    Raises InputError for one that does not run.
+    """
+    found = python or (sys.executable if importlib.util.find_spec("openmm") else "")
+    if not found:
+        return ""
     try:
-        done = subprocess.run([python, "-c", "import openmm"], capture_output=True, timeout=120)
+        done = subprocess.run([found, "-c", "import openmm"], capture_output=True, timeout=120)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise InputError(f"--peer-python {python} does not run ({error}); give the path of an interpreter") from None
-    return done.returncode == 0
+        raise InputError(f"--peer-python {found} does not run ({error}); give the path of an interpreter") from None
+    return found if done.returncode == 0 else ""
+
+
+def run_script(python: str, script: str, arguments: list[str], folder: Path) -> None:
+    """Runs a script of this package in another interpreter. Raises InputError with its last line where it fails."""
+    command = [python, str(Path(__file__).with_name(script)), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, cwd=folder)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"OpenMM took more than {SECONDS} s; free the machine and run again") from None
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"OpenMM ended with status {done.returncode}: {last}")
 
 
 def _their_terms(python: str, prmtop: Path, system: System, options: Options) -> dict[str, NDArray[numpy.float64]]:
@@ -83,16 +102,7 @@ def _their_terms(python: str, prmtop: Path, system: System, options: Options) ->
         (folder / "job.json").write_text(json.dumps(job))
         positions, cell = 0.1 * system.positions.numpy(), 0.1 * system.cell[0].numpy()
         numpy.savez(folder / "start.npz", positions=positions, cell=cell)
-        script = Path(__file__).with_name("openmm_calls.py")
-        try:
-            done = subprocess.run(
-                [python, str(script), str(folder)], capture_output=True, text=True, timeout=SECONDS, cwd=folder
-            )
-        except subprocess.TimeoutExpired:
-            raise InputError(f"OpenMM took more than {SECONDS} s on DHFR; free the machine and run again") from None
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise InputError(f"OpenMM ended with status {done.returncode}: {last}")
+        run_script(python, "openmm_calls.py", [str(folder)], folder)
         with numpy.load(folder / "openmm.npz") as held:
             return {key: held[key] for key in held.files}
 

@@ -8,6 +8,7 @@ from mindsci.errors import InputError
 from mindsci.hub.settings import Settings
 from mindsci.report import Report
 from sponge.validation.derivatives import derivatives
+from sponge.validation.glycopeptide import glycopeptide
 from sponge.validation.lattices import lattices
 from sponge.validation.nist import nist
 from sponge.validation.openmm_peer import openmm
@@ -20,18 +21,19 @@ PARTS = {"nist": nist, "lattices": lattices, "references": references, "solvent"
 def md(only: str = "", data: str = "", peer_python: str = "") -> Report:
     """Energies, forces and virials of force fields against published numbers, differences and OpenMM.
 
-    only: parts to run, of nist, lattices, references, solvent, derivatives, openmm, with commas between. data: folder
-    of reference files; biomolecular/ of MINDSCI_MIRROR unless given. peer_python: an interpreter that has OpenMM; ours
-    unless given. What cannot be run has no verdict, and the exit status is 2.
+    only: parts to run, of nist, lattices, references, solvent, derivatives, openmm, glycopeptide, with commas between.
+    data: folder of reference files; biomolecular/ of MINDSCI_MIRROR unless given. peer_python: an interpreter that has
+    OpenMM; ours unless given. What cannot be run has no verdict, and the exit status is 2.
     """
-    chosen = [name.strip() for name in only.split(",")] if only else [*PARTS, "openmm"]
-    unknown = [name for name in chosen if name not in (*PARTS, "openmm")]
+    peers = {"openmm": openmm, "glycopeptide": glycopeptide}
+    chosen = [name.strip() for name in only.split(",")] if only else [*PARTS, *peers]
+    unknown = [name for name in chosen if name not in (*PARTS, *peers)]
     if unknown:
-        raise InputError(f"--only {unknown[0]}: no such part; use one of {', '.join((*PARTS, 'openmm'))}")
+        raise InputError(f"--only {unknown[0]}: no such part; use one of {', '.join((*PARTS, *peers))}")
     folder = _folder(data)
     rows = []
     for name in chosen:
-        rows += openmm(folder, peer_python) if name == "openmm" else PARTS[name](folder)
+        rows += peers[name](folder, peer_python) if name in peers else PARTS[name](folder)
     return Report(name="md", rows=rows)
 
 

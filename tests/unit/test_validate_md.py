@@ -13,7 +13,7 @@ from sponge.validation.derivatives import derivative
 
 
 def test_without_the_data_nothing_is_judged(tmp_path: Path) -> None:
-    report = md(only="nist,references,derivatives,openmm", data=str(tmp_path))
+    report = md(only="nist,references,solvent,derivatives,openmm,glycopeptide", data=str(tmp_path))
     assert report.ok and not report.complete
     assert all(row.ok is None and "lacks" in row.extra["not run"] for row in report.rows)
 
