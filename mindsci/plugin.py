@@ -7,6 +7,10 @@ plugin = Plugin(
     summary="shared core: differentiable solvers, trainer, hub",
     tasks={"language_model": "mindsci.train.language:LanguageCase"},
     validations={"adjoints": "mindsci.solvers.validate:adjoints"},
-    benchmarks={"boost": "mindsci.train.bench_boost:boost", "scaling": "mindsci.distributed.scaling:scaling"},
+    benchmarks={
+        "boost": "mindsci.train.bench_boost:boost",
+        "offload": "mindsci.distributed.bench_offload:offload",
+        "scaling": "mindsci.distributed.scaling:scaling",
+    },
     scalings={"experts": "mindsci.distributed.scaling_parts:experts"},
 )

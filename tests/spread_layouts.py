@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import gc
+import json
+import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +16,9 @@ import torch.distributed as dist
 from torch import Tensor, nn, optim
 
 from mindsci.distributed import Layout, MasterOptimizer, held, optimizer_for, spread
+from mindsci.distributed.pipeline import Pipeline
 from mindsci.nn import Experts, Transformer
+from mindsci.train import process_group
 
 LAYOUTS: list[dict[str, Any]] = [
     {"data": 2},
@@ -39,7 +45,32 @@ LAYOUTS: list[dict[str, Any]] = [
     {"data": 2, "precision": "bfloat16", "shard": "gradients"},
     {"data": 2, "precision": "bfloat16", "shard": "parameters", "offload": "parameters"},
     {"tensor": 2, "precision": "bfloat16"},
+    {"pipeline": 2, "micro_batches": 4, "schedule": "gpipe"},
+    {"pipeline": 2, "micro_batches": 4, "schedule": "1f1b"},
+    {"pipeline": 2, "micro_batches": 4, "schedule": "interleaved"},
+    {"pipeline": 2, "micro_batches": 4, "schedule": "zero_bubble"},
+    {"pipeline": 2, "micro_batches": 2, "offload": "optimizer"},
+    {"pipeline": 2, "micro_batches": 2, "offload": "activations", "recompute": "full"},
+    {"pipeline": 2, "micro_batches": 2, "precision": "bfloat16", "offload": "optimizer"},
 ]
+LARGE_LAYOUTS: list[dict[str, Any]] = [
+    {"data": 4, "shard": "gradients"},
+    {"data": 4, "expert": 4, "shard": "parameters"},
+    {"data": 4, "shard": "parameters", "offload": "parameters", "precision": "bfloat16"},
+    {"data": 2, "tensor": 2},
+    {"data": 2, "tensor": 2, "shard": "optimizer"},
+    {"data": 2, "tensor": 2, "shard": "optimizer", "offload": "optimizer"},
+    {"data": 2, "tensor": 2, "shard": "parameters"},
+    {"data": 2, "tensor": 2, "shard": "gradients", "offload": "optimizer"},
+    *(
+        {"data": 2, "pipeline": 2, "micro_batches": 2, "schedule": schedule}
+        for schedule in ("gpipe", "1f1b", "interleaved", "zero_bubble")
+    ),
+    {"data": 2, "pipeline": 2, "micro_batches": 2, "shard": "optimizer", "offload": "optimizer"},
+    {"tensor": 2, "pipeline": 2, "micro_batches": 2, "schedule": "interleaved"},
+    {"pipeline": 4, "micro_batches": 8, "schedule": "zero_bubble"},
+]
+"""For four processes."""
 DECODER: dict[str, Any] = {"vocabulary": 40, "features": 32, "heads": 4, "layers": 2, "experts": 4}
 LENGTH = 12
 STEPS = 5
@@ -48,8 +79,10 @@ ADAM: dict[str, Any] = {"lr": 1e-2, "eps": 1e-3}
 
 
 def sizes(layout: Layout) -> dict[str, Any]:
-    """A mixture; a dense decoder where matrices are divided, and where roundings would send tokens to other experts."""
-    return DECODER | ({"experts": 0} if layout.tensor > 1 or layout.precision == "bfloat16" else {})
+    """A mixture; a dense decoder where matrices or layers are divided, and where roundings would send tokens to other
+    experts."""
+    dense = layout.tensor > 1 or layout.pipeline > 1 or layout.precision == "bfloat16"
+    return DECODER | ({"experts": 0} if dense else {}) | ({"layers": 4} if layout.pipeline > 1 else {})
 
 
 def sequences() -> Tensor:
@@ -60,6 +93,11 @@ def decode(model: nn.Module, rows: Tensor, optimizer: optim.Optimizer) -> list[f
     """Five steps on the same sequences; returns the losses."""
     losses = []
     for _ in range(STEPS):
+        if isinstance(model, Pipeline):
+            optimizer.zero_grad()
+            losses.append(float(model.step(rows[:, :-1], rows[:, 1:])))
+            optimizer.step()
+            continue
         logits, _ = model(rows[:, :-1])
         loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten())
         optimizer.zero_grad()
@@ -70,17 +108,17 @@ def decode(model: nn.Module, rows: Tensor, optimizer: optim.Optimizer) -> list[f
 
 
 @functools.cache
-def alone(experts: int) -> tuple[list[float], dict[str, Tensor], dict[str, Tensor]]:
+def alone(experts: int, layers: int) -> tuple[list[float], dict[str, Tensor], dict[str, Tensor]]:
     """The losses of one process in float32, its weights, and those it began with."""
     torch.manual_seed(7)
-    model = Transformer(**DECODER | {"experts": experts})
+    model = Transformer(**DECODER | {"experts": experts, "layers": layers})
     began = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     losses = decode(model, sequences(), optim.Adam(model.parameters(), **ADAM))
     return losses, {name: weight.detach() for name, weight in model.named_parameters()}, began
 
 
 def whole(model: nn.Module, layout: Layout) -> dict[str, Tensor]:
-    """Returns all weights as one process has them."""
+    """Returns all weights as one process has them, of a pipeline those of this process."""
     found = {}
     experts = {id(weight) for part in model.modules() if isinstance(part, Experts) for weight in part.parameters()}
     for name, weight in model.named_parameters():
@@ -89,7 +127,8 @@ def whole(model: nn.Module, layout: Layout) -> dict[str, Tensor]:
             parts = [torch.empty_like(value) for _ in range(layout.expert)]
             dist.all_gather(parts, value.detach().contiguous())
             value = torch.cat(parts)
-        found[name.removeprefix("module.").replace("_checkpoint_wrapped_module.", "")] = value.detach().float()
+        name = re.sub(r"^(module\.|stages\.\d+\.)", "", name).replace("_checkpoint_wrapped_module.", "")
+        found[name] = value.detach().float()
     return found
 
 
@@ -99,18 +138,19 @@ def tried(layout: Layout) -> dict[str, Any]:
     model = Transformer(**sizes(layout), group=dist.group.WORLD if layout.expert > 1 else None)
     made = spread(model, layout)
     optimizer = optimizer_for(made, layout, optim.Adam, **ADAM)
-    rank = dist.get_rank() // layout.tensor
+    rank = dist.get_rank() // layout.tensor % layout.data
     losses = torch.tensor(decode(made, sequences()[rank :: layout.data], optimizer))
     dist.all_reduce(losses, dist.ReduceOp.AVG)
-    _, expected, began = alone(sizes(layout)["experts"])
+    _, expected, began = alone(sizes(layout)["experts"], sizes(layout)["layers"])
     values = whole(made, layout)
-    assert values.keys() == expected.keys()
-    off = torch.cat([(values[name] - expected[name]).flatten() for name in expected])
-    moved = torch.cat([(expected[name] - began[name]).flatten() for name in expected])
+    assert layout.pipeline > 1 or values.keys() == expected.keys()
+    off = torch.cat([(value - expected[name]).flatten() for name, value in values.items()])
+    moved = torch.cat([(expected[name] - began[name]).flatten() for name in values])
     found = {
         "losses": losses.tolist(),
         "off": float(off.abs().max()),
         "off of moved": float(off.norm() / moved.norm()),
+        "names": sorted(values),
         "held": dataclasses.asdict(held(made, optimizer)) | {"masters": isinstance(optimizer, MasterOptimizer)},
     }
     del made, model, optimizer
@@ -118,6 +158,20 @@ def tried(layout: Layout) -> dict[str, Any]:
     return found
 
 
-def decoders() -> list[dict[str, Any]]:
+def decoders(layouts: list[dict[str, Any]] = LAYOUTS) -> list[dict[str, Any]]:
     """Each layout in turn."""
-    return [tried(Layout(**keywords)) for keywords in LAYOUTS]
+    return [tried(Layout(**keywords)) for keywords in layouts]
+
+
+def main() -> None:
+    """One process of four: writes what they found in the folder."""
+    folder = Path(sys.argv[1])
+    with process_group() as group:
+        everyone: list[Any] = [None] * group.world
+        dist.all_gather_object(everyone, decoders(LARGE_LAYOUTS))
+    if group.writes:
+        (folder / "found.json").write_text(json.dumps(everyone))
+
+
+if __name__ == "__main__":
+    main()

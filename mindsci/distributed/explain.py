@@ -17,7 +17,7 @@ SHOWN = 5
 GIB = 2.0**30
 HELD = ("weights", "gradients", "optimizer", "gathered", "activations", "device", "host")
 HOSTED = ("host_weights", "host_gradients", "host_optimizer", "host_activations")
-COLUMNS = ("data", "tensor", "pipeline", "expert", "shard", "offload", "recompute", "micro_batches")
+COLUMNS = ("data", "tensor", "pipeline", "expert", "shard", "offload", "recompute", "schedule", "micro_batches")
 
 
 @runtime_checkable

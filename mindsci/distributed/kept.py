@@ -19,10 +19,11 @@ SMALLEST = 4096
 
 
 class _Away:
-    """A tensor on the host, and when it has come there."""
+    """A tensor on the host, when it has come there, and in which run of its block it was made."""
 
-    def __init__(self, copy: Tensor, device: torch.device, sent: Any) -> None:
+    def __init__(self, copy: Tensor, device: torch.device, sent: Any, run: int) -> None:
         self.copy, self.device, self.sent = copy, device, sent
+        self.run = run
         self.coming: tuple[Tensor, Any] | None = None
 
     def fetch(self, stream: Any) -> tuple[Tensor, Any]:
@@ -51,17 +52,20 @@ class KeptOnHost:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.bytes = self.peak = 0
         self._of_block: list[weakref.WeakSet[_Away]] = []
+        self._runs: list[int] = []
         self._running: Any = None
         self._seen: dict[Any, tuple[Tensor, _Away]] = {}
         self._weights: set[int] = set()
         for index, block in enumerate(blocks):
             self._of_block.append(weakref.WeakSet())
+            self._runs.append(0)
             block.register_forward_pre_hook(self._enter(index))
             block.register_forward_hook(self._leave, always_call=True)
 
     def _enter(self, index: int) -> Any:
         def enter(block: nn.Module, inputs: Any) -> None:
             self._weights = {local(weight).untyped_storage().data_ptr() for weight in block.parameters()}
+            self._runs[index] += 1
             self._running = saved_tensors_hooks(lambda tensor: self._pack(index, tensor), self._unpack)
             self._running.__enter__()
 
@@ -80,14 +84,14 @@ class KeptOnHost:
         key = view_key(plain)
         if key not in self._seen:
             # The source is held while its block runs: no other tensor can take its address meanwhile.
-            self._seen[key] = plain, self._sent(plain)
+            self._seen[key] = plain, self._sent(index, plain)
             self._of_block[index].add(self._seen[key][1])
         whole = None
         if isinstance(tensor, DTensor):
             whole = tensor.device_mesh, tensor.placements, tensor.shape, tensor.stride()
         return index, self._seen[key][1], plain.shape, whole
 
-    def _sent(self, tensor: Tensor) -> _Away:
+    def _sent(self, index: int, tensor: Tensor) -> _Away:
         copy, sent = host_tensor(tensor.shape, tensor.dtype, tensor.device), None
         if self._stream is None:
             copy.copy_(tensor.detach())
@@ -97,7 +101,7 @@ class KeptOnHost:
                 copy.copy_(tensor.detach(), non_blocking=True)
                 sent = self._stream.record_event()
             tensor.record_stream(self._stream)
-        away = _Away(copy, tensor.device, sent)
+        away = _Away(copy, tensor.device, sent, self._runs[index])
         self._count(tensor.nbytes)
         weakref.finalize(away, self._count, -tensor.nbytes)
         return away
@@ -122,7 +126,8 @@ class KeptOnHost:
         found, event = away.fetch(self._stream)
         away.coming = None
         for early in self._of_block[index - 1] if index else ():
-            early.fetch(self._stream)
+            if early.run == away.run:  # of the same micro-batch
+                early.fetch(self._stream)
         current = torch.cuda.current_stream(away.device)
         current.wait_event(event)
         found.record_stream(current)

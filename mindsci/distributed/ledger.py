@@ -71,8 +71,8 @@ def ledger(model: Profile, layout: Layout, tokens: int) -> Ledger:
     states = 12 if layout.precision == "bfloat16" else 8
     streamed, away = layout.offload == "parameters", layout.offload in ("parameters", "optimizer")
     divided = streamed or layout.shard in ("gradients", "parameters")
-    # Gradients that others must still be averaged with stay until the backward pass has ended.
-    early = away and (divided or layout.data == 1)
+    # Gradients that must still be averaged with others', or divided by micro-batches, stay until all are there.
+    early = away and (divided or layout.data == 1) and layout.pipeline == 1
     updated = own.kept(streamed or layout.shard != "none")
     kept_here, kept_there = activations(model, layout, tokens)
     return Ledger(
@@ -110,15 +110,28 @@ def activations(model: Profile, layout: Layout, tokens: int) -> tuple[float, flo
     """Returns what is kept for the way back of as many micro-batches as the pipeline has under way at once: on the
     device, and on the host."""
     at_once = tokens / (layout.data * layout.micro_batches)
-    under_way = min(layout.pipeline, layout.micro_batches)
+    parallel = under_way(layout)
     item = 1.0 if layout.precision == "bfloat16" else 2.0
     parts = layout.tensor * layout.pipeline
-    kept, block, away = model.kept / parts * under_way, 0.0, model.kept_away / parts * under_way
+    kept, block, away = model.kept / parts * parallel, 0.0, model.kept_away / parts * parallel
     if layout.recompute == "full":
-        kept = away = model.kept_input / layout.pipeline * under_way
+        kept = away = model.kept_input / layout.pipeline * parallel
         block = model.kept_block / layout.tensor
     if layout.offload == "activations":
         kept, block = 0.0, model.kept_block / layout.tensor  # until the block at work has ended
     else:
         away = 0.0
     return item * at_once * (kept + block + model.kept_rest / layout.tensor), item * at_once * away
+
+
+def under_way(layout: Layout) -> float:
+    """Micro-batches whose way back the first process has not begun, at most; two runs of layers each count half.
+
+    1F1B lets as many in as there are stages, and so does the zero-bubble schedule that is run (ZB-H1) [Qi2024];
+    interleaved 1 + (p - 1) / (2 p) times as many [Narayanan2021, section 2.2]; GPipe all of them [Huang2019].
+    """
+    stages, parts = layout.pipeline, layout.micro_batches
+    if layout.schedule == "gpipe":
+        return parts if stages > 1 else 1
+    wanted = stages + (stages - 1) / 2 if layout.schedule == "interleaved" and stages > 1 else stages
+    return min(wanted, parts)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from mindsci.distributed.ledger import Ledger, activations, ledger, share
 from mindsci.distributed.profile import Profile
+from mindsci.distributed.refusal import refusal
 from mindsci.distributed.table import Layout
 from mindsci.errors import InputError
 from mindsci.tree import Tree
@@ -84,33 +85,34 @@ def estimates(
 def layouts(
     model: Profile, ranks: int, *, precision: Literal["float32", "bfloat16"], micro_batches: Sequence[int]
 ) -> Iterator[Layout]:
-    """Yields the layouts that divide processes, layers, heads, widths and experts equally."""
+    """Yields the layouts that can be run and divide processes, layers, heads, widths and experts equally."""
     for tensor, pipeline in itertools.product(_divisors(ranks), repeat=2):
         if ranks % (tensor * pipeline) or model.heads % tensor or model.features % tensor or model.blocks % pipeline:
             continue
         data = ranks // (tensor * pipeline)
         experts = [n for n in _divisors(data) if model.n_experts % n == 0] if model.n_experts else [1]
-        shards = ("none", "optimizer", "gradients", "parameters") if data > 1 else ("none",)
-        for expert, shard, offload, recompute, parts in itertools.product(
-            experts, shards, OFFLOADS, ("none", "full"), micro_batches
-        ):
+        shards: tuple[Any, ...] = ("none", "optimizer", "gradients", "parameters") if data > 1 else ("none",)
+        schedules = ("1f1b", "interleaved", "zero_bubble") if pipeline > 1 else ("1f1b",)
+        choices: Any = itertools.product(experts, shards, OFFLOADS, ("none", "full"), schedules, micro_batches)
+        for expert, shard, offload, recompute, schedule, parts in choices:
             if pipeline > 1 and parts < pipeline:
                 continue  # stages would stand idle for more than half of the time
-            if offload == "parameters" and (tensor > 1 or expert > 1 or (data > 1 and shard != "parameters")):
+            if pipeline > 1 and (model.n_experts or (schedule == "interleaved" and model.blocks % (2 * pipeline))):
                 continue
-            if pipeline > 1 and shard in ("gradients", "parameters"):
-                continue  # gathered again for every micro-batch: never faster than sharding the optimizer alone
-            yield Layout(
+            layout = Layout(
                 data=data,
                 tensor=tensor,
                 pipeline=pipeline,
                 expert=expert,
-                shard=shard,  # type: ignore[arg-type]
-                offload=offload,  # type: ignore[arg-type]
-                recompute=recompute,  # type: ignore[arg-type]
+                shard=shard,
+                offload=offload,
+                recompute=recompute,
                 precision=precision,
+                schedule=schedule,
                 micro_batches=parts,
             )
+            if not (refusal(layout) or (tensor > 1 and model.n_experts)):
+                yield layout
 
 
 OFFLOADS = ("none", "optimizer", "parameters", "activations")
@@ -118,6 +120,16 @@ OFFLOADS = ("none", "optimizer", "parameters", "activations")
 
 def _divisors(number: int) -> list[int]:
     return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def bubble(layout: Layout) -> float:
+    """Returns the time that a process of a pipeline is idle, as a share of that in which it works.
+
+    (p - 1) / m of GPipe and 1F1B [Huang2019]; half of it with two runs of layers each [Narayanan2021, section 2.2]; a
+    third where gradients of weights, as long as those of inputs and as the forward pass, fill it (ZB-H1) [Qi2024].
+    """
+    filled = {"gpipe": 1.0, "1f1b": 1.0, "interleaved": 0.5, "zero_bubble": 1 / 3}[layout.schedule]
+    return filled * (layout.pipeline - 1) / layout.micro_batches
 
 
 def step_times(model: Profile, layout: Layout, machine: Machine, tokens: int) -> dict[str, float]:
@@ -130,9 +142,9 @@ def step_times(model: Profile, layout: Layout, machine: Machine, tokens: int) ->
     rate = machine.arithmetic * (1.0 if layout.precision == "bfloat16" else 0.5)
     passes = 4.0 if layout.recompute == "full" else 3.0
     own, at_once = share(model, layout), tokens / layout.data
-    stages, parts, blocks = layout.pipeline, layout.micro_batches, model.blocks / layout.pipeline
+    parts, blocks = layout.micro_batches, model.blocks / layout.pipeline
     work = passes * 2.0 * model.active * tokens / (layout.ranks * rate)
-    times = {"arithmetic": work, "idle": work * (stages - 1) / parts if stages > 1 else 0.0}
+    times = {"arithmetic": work, "idle": work * bubble(layout)}
 
     gathers = {"none": 0, "optimizer": 0, "gradients": 0, "parameters": 2}[layout.shard] * parts
     sums = parts if layout.shard in ("gradients", "parameters") else 1
@@ -150,7 +162,8 @@ def step_times(model: Profile, layout: Layout, machine: Machine, tokens: int) ->
     away = (layout.expert - 1) / layout.expert
     mixtures = blocks if model.n_experts else 0
     times["experts"] = mixtures * 2 * (passes - 1) * model.choices * away * row / layout.tensor / machine.link
-    times["stages"] = 2 * row / machine.link if stages > 1 else 0.0
+    runs = 2 if layout.schedule == "interleaved" else 1
+    times["stages"] = 2 * runs * row / machine.link if layout.pipeline > 1 else 0.0
 
     streamed = layout.offload == "parameters"
     updated = own.kept(streamed or layout.shard != "none")

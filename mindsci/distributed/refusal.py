@@ -23,10 +23,6 @@ def check(layout: Layout, second_order: bool = False) -> None:
 
 def refusal(layout: Layout) -> str:
     """Returns why a layout cannot be run, empty where it can."""
-    if layout.pipeline > 1:
-        return (
-            f"parallel.pipeline = {layout.pipeline} can be planned, but not run yet; use data, tensor or expert instead"
-        )
     if layout.expert not in (1, layout.data):
         return (
             f"parallel.expert = {layout.expert}: experts are dealt to all {layout.data} processes that take different "
@@ -34,6 +30,8 @@ def refusal(layout: Layout) -> str:
         )
     if layout.tensor > 1 and layout.expert > 1:
         return "parallel.tensor does not divide experts that are spread over processes; use tensor or expert"
+    if layout.pipeline > 1:
+        return _of_pipelines(layout)
     if layout.offload == "parameters":
         if layout.tensor > 1:
             return 'parallel.offload = "parameters" streams whole matrices, not divided ones; use offload = "optimizer"'
@@ -46,6 +44,11 @@ def refusal(layout: Layout) -> str:
 
 def _of_second_order(layout: Layout) -> str:
     """Returns why gradients of a loss that holds derivatives, such as forces, would be wrong under a layout."""
+    if layout.pipeline > 1:
+        return (
+            f"parallel.pipeline = {layout.pipeline}: a loss with forces goes back through all stages before it is "
+            "known, and schedules go through them once; use data or shard"
+        )
     if layout.tensor > 1:
         return (
             f"parallel.tensor = {layout.tensor}: a loss with forces needs gradients of second order, which torch's "
@@ -55,5 +58,26 @@ def _of_second_order(layout: Layout) -> str:
         return (
             "a loss with forces needs gradients of second order, for which activations on the host and weights in "
             "bfloat16 are not exact; leave parallel.offload and parallel.precision out"
+        )
+    return ""
+
+
+def _of_pipelines(layout: Layout) -> str:
+    if layout.shard in ("gradients", "parameters") or layout.offload == "parameters":
+        return (
+            "parallel.pipeline would gather sharded or streamed weights again for every micro-batch; use "
+            'shard = "none" or "optimizer", and offload = "optimizer"'
+        )
+    if layout.expert > 1:
+        return "parallel.pipeline does not carry the balance losses of experts from stage to stage; use expert without"
+    if layout.schedule == "zero_bubble" and layout.recompute == "full":
+        return (
+            'parallel.schedule = "zero_bubble" takes gradients of inputs and of weights apart: blocks would have to be '
+            'computed twice again; use "1f1b" with recompute'
+        )
+    if layout.schedule == "interleaved" and layout.micro_batches % layout.pipeline:
+        return (
+            f'parallel.schedule = "interleaved" works through micro-batches in groups of pipeline = {layout.pipeline}; '
+            f"use micro_batches that are a multiple of it, not {layout.micro_batches}"
         )
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from mindsci.distributed.divide import divide
 from mindsci.distributed.host import group_of_one, local, shards_to_host
 from mindsci.distributed.kept import KeptOnHost
 from mindsci.distributed.master import MasterOptimizer
+from mindsci.distributed.pipeline import Pipeline, next_token
 from mindsci.distributed.refusal import check
 from mindsci.distributed.table import Layout
 from mindsci.errors import InputError
@@ -29,6 +31,7 @@ def spread(
     *,
     outer: nn.Module | None = None,
     second_order: bool = False,
+    loss: Callable[..., Tensor] = next_token,
     **options: Any,
 ) -> nn.Module:
     """Returns the model as a process of the layout runs it; its experts already are those of this process.
@@ -38,14 +41,18 @@ def spread(
     for losses of first order alone: forces in a loss need the whole model in one group. With tensor > 1 (neighbouring
     ranks) attention heads and hidden features of the blocks of a `mindsci.nn.Transformer` are divided; ranks of one
     such group take the same data. With precision = "bfloat16" the weights are rounded to it, but for those that
-    offload = "parameters" keeps on the host.
+    offload = "parameters" keeps on the host. With pipeline > 1 it is a `Pipeline`, whose `step` takes the place of
+    forward and backward pass.
 
     Args:
         outer: a module around the model, such as its loss, that is called in the model's place and returned as such.
         second_order: whether the loss holds derivatives of the model: its parameters are then sharded in one group.
+        loss: what the last stage of a pipeline computes of output and target, a mean over rows.
         options: of DDP.
     """
     check(layout, second_order)
+    if layout.pipeline > 1 and outer is not None:
+        raise InputError("parallel.pipeline cuts a model, and no loss around it; spread the model and call its step")
     whole = model if outer is None else outer
     own = {id(parameter) for parameter in _experts(model)} if layout.expert > 1 else set()
     blocks = list(getattr(model, "blocks", ()))
@@ -62,6 +69,10 @@ def spread(
     if layout.offload == "activations":
         # Before blocks are sharded: their weights are then gathered when these hooks look at them.
         model.kept_on_host = KeptOnHost(blocks, torch.device(device))  # type: ignore[assignment]
+    if layout.pipeline > 1:
+        stages = Pipeline(model, layout, mesh_of(layout, device), torch.device(device), loss)
+        stages.kept_on_host = getattr(model, "kept_on_host", None)
+        return stages
     if layout.shard in ("gradients", "parameters") or layout.offload == "parameters":
         ignored = {parameter for parameter in model.parameters() if id(parameter) in own}
         parts = [] if second_order else _groups(model)
@@ -80,9 +91,10 @@ def spread(
 
 
 def mesh_of(layout: Layout, device: str) -> DeviceMesh:
-    """Returns the processes as a table: different data along the first axis, parts of matrices along the second."""
+    """Returns the processes as a table: stages, different data, parts of matrices along its three axes."""
     group_of_one()
-    return init_device_mesh(device, (layout.data, layout.tensor), mesh_dim_names=("data", "tensor"))
+    shape = (layout.pipeline, layout.data, layout.tensor)
+    return init_device_mesh(device, shape, mesh_dim_names=("pipeline", "data", "tensor"))
 
 
 def _groups(model: nn.Module) -> list[nn.Module]:
@@ -119,12 +131,13 @@ def optimizer_for(
 ) -> optim.Optimizer:
     """Returns the optimizer of a model that `spread` returned, over groups of its parameters or all of them.
 
-    With precision = "bfloat16", offload = "optimizer" or "parameters", or with divided matrices whose states are
-    sharded, it is a `MasterOptimizer` of Adam's kind; with shard = "optimizer" alone torch's ZeroRedundancyOptimizer.
+    With precision = "bfloat16", offload = "optimizer" or "parameters", or with divided matrices or stages whose states
+    are sharded, it is a `MasterOptimizer` of Adam's kind; with shard = "optimizer" alone torch's
+    ZeroRedundancyOptimizer.
     """
     dealt = layout.shard == "optimizer" and layout.data > 1
     host = layout.offload in ("optimizer", "parameters")
-    if layout.precision == "float32" and not host and not (dealt and layout.tensor > 1):
+    if layout.precision == "float32" and not host and not (dealt and layout.tensor * layout.pipeline > 1):
         if dealt:
             return sharded_optimizer(model, kind, groups, **options)
         # Divided and whole matrices in one group: not in one kernel.
@@ -136,8 +149,9 @@ def optimizer_for(
     if dealt:
         group = mesh_of(layout, device).get_group("data")
     travelling = {id(parameter) for parameter in _experts(model)} if layout.expert > 1 else set()
-    # DDP averages gradients behind autograd's back, at the end of the backward pass; shards come averaged.
-    averaged = layout.data > 1 and layout.shard in ("none", "optimizer")
+    # DDP averages gradients behind autograd's back, at the end of the backward pass; shards come averaged. A pipeline
+    # scales them when it has ended.
+    averaged = layout.pipeline > 1 or (layout.data > 1 and layout.shard in ("none", "optimizer"))
     for implementation in ("fused", "foreach"):  # its own
         options.pop(implementation, None)
     return MasterOptimizer(

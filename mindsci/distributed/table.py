@@ -29,6 +29,8 @@ class Layout(Table):
     """"full": a block keeps its input alone, and is computed again on the way back."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """"bfloat16": weights and gradients of the steps in bfloat16, the optimizer's in float32."""
+    schedule: Literal["gpipe", "1f1b", "interleaved", "zero_bubble"] = "1f1b"
+    """The order in which a pipeline's processes work on micro-batches; "interleaved" gives each two runs of layers."""
     micro_batches: int = Field(default=1, ge=1)
     """Parts that a pipeline cuts a process's batch into; without a pipeline they are computed one after another."""
 

@@ -15,45 +15,71 @@ from typing import Any
 
 import pytest
 from launching import torchrun
-from spread_layouts import LAYOUTS, LENGTH, alone, sizes
+from spread_layouts import LARGE_LAYOUTS, LAYOUTS, LENGTH, alone, sizes
 
 from mindsci.distributed import Layout, ledger, profile
 from mindsci.nn import Transformer
 
 EACH = pytest.mark.parametrize("index", range(len(LAYOUTS)), ids=[str(layout) for layout in LAYOUTS])
+EACH_LARGE = pytest.mark.parametrize("index", range(len(LARGE_LAYOUTS)), ids=[str(layout) for layout in LARGE_LAYOUTS])
 
 
 @pytest.fixture(scope="module")
-def found(made_once: Callable[[str, Callable[[Path], None]], Path]) -> list[dict[str, Any]]:
+def found(made_once: Callable[[str, Callable[[Path], None]], Path]) -> list[list[dict[str, Any]]]:
     """What each of the two processes found: the launch of test_processes.py."""
     folder = made_once("ranks", lambda folder: torchrun("distributed_ranks.py", str(folder)))
+    return [rank["decoders"] for rank in json.loads((folder / "found.json").read_text())]
+
+
+@pytest.fixture(scope="module")
+def found_of_four(made_once: Callable[[str, Callable[[Path], None]], Path]) -> list[list[dict[str, Any]]]:
+    """What each of four processes found."""
+    folder = made_once("four ranks", lambda folder: torchrun("spread_layouts.py", str(folder), processes=4))
     return json.loads((folder / "found.json").read_text())
 
 
-@EACH
-def test_two_processes_take_the_steps_of_one_whatever_the_layout(found: list[dict[str, Any]], index: int) -> None:
-    layout = Layout(**LAYOUTS[index])
-    losses, _, _ = alone(sizes(layout)["experts"])
+def check_steps(layout: Layout, ranks: list[dict[str, Any]]) -> None:
+    """The processes took the steps of one; together they hold all weights."""
+    kind = sizes(layout)
+    losses, weights, _ = alone(kind["experts"], kind["layers"])
     exact = layout.precision == "float32"
-    for rank in found:
-        one = rank["decoders"][index]
+    for one in ranks:
         assert one["losses"] == pytest.approx(losses, rel=1e-5 if exact else 1e-2)
         if exact:
             assert one["off"] < 1e-5
         else:
             assert one["off of moved"] < 0.1
     assert losses[-1] < 0.9 * losses[0]
+    assert {name for one in ranks for name in one["names"]} == weights.keys()
 
 
-@EACH
-def test_the_ledger_foretells_the_bytes_of_real_shards(found: list[dict[str, Any]], index: int) -> None:
-    layout = Layout(**LAYOUTS[index])
+def check_ledger(layout: Layout, ranks: list[dict[str, Any]]) -> None:
+    """The process that holds most holds what the ledger says."""
     foretold = ledger(profile(Transformer, sizes(layout), LENGTH), layout, 8 * LENGTH)
     # A sharded optimizer deals out whole parameters, of which this model has few; divided matrices leave norms whole.
     uneven = layout.shard == "optimizer" or layout.tensor > 1
     for kind in ("weights", "gradients", "optimizer", "host_weights", "host_gradients", "host_optimizer"):
-        measured = max(rank["decoders"][index]["held"][kind] for rank in found)
+        measured = max(one["held"][kind] for one in ranks)
         assert measured == pytest.approx(getattr(foretold, kind), rel=0.1 if uneven else 0.02), kind
     # Tensors below a few KiB stay where they are, and those of the router are float32 in any precision.
-    kept = max(rank["decoders"][index]["held"]["host_activations"] for rank in found)
+    kept = max(one["held"]["host_activations"] for one in ranks)
     assert kept == pytest.approx(foretold.host_activations, rel=0.2)
+
+
+@EACH
+def test_two_processes_take_the_steps_of_one_whatever_the_layout(found: list[list[dict[str, Any]]], index: int) -> None:
+    check_steps(Layout(**LAYOUTS[index]), [rank[index] for rank in found])
+
+
+@EACH
+def test_the_ledger_foretells_the_bytes_of_real_shards(found: list[list[dict[str, Any]]], index: int) -> None:
+    check_ledger(Layout(**LAYOUTS[index]), [rank[index] for rank in found])
+
+
+@pytest.mark.slow
+@EACH_LARGE
+def test_four_processes_take_the_steps_of_one_whatever_the_layout(
+    found_of_four: list[list[dict[str, Any]]], index: int
+) -> None:
+    check_steps(Layout(**LARGE_LAYOUTS[index]), [rank[index] for rank in found_of_four])
+    check_ledger(Layout(**LARGE_LAYOUTS[index]), [rank[index] for rank in found_of_four])
