@@ -143,7 +143,7 @@ def tried(layout: Layout) -> dict[str, Any]:
     dist.all_reduce(losses, dist.ReduceOp.AVG)
     _, expected, began = alone(sizes(layout)["experts"], sizes(layout)["layers"])
     values = whole(made, layout)
-    assert layout.pipeline > 1 or values.keys() == expected.keys()
+    assert layout.pipeline > 1 or values.keys() == expected.keys(), values.keys() ^ expected.keys()
     off = torch.cat([(value - expected[name]).flatten() for name, value in values.items()])
     moved = torch.cat([(expected[name] - began[name]).flatten() for name in values])
     found = {

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
-from torch.distributed._composable.replicate import replicate
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from mindsci.distributed.average import AveragedGradients
 from mindsci.distributed.divide import divide
 from mindsci.distributed.host import group_of_one, local, shards_to_host
 from mindsci.distributed.kept import KeptOnHost
@@ -83,8 +83,7 @@ def spread(
     names = [name for name, parameter in whole.named_parameters() if id(parameter) in own]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(whole, names)
     if layout.tensor > 1:
-        # DDP knows no divided matrices; its composable form takes them.
-        replicate(whole, device_mesh=mesh_of(layout, device)["data"])
+        AveragedGradients(whole, mesh_of(layout, device).get_group("data"))
         return whole
     # As views: gradients lie in the buckets that travel, and not there and beside them.
     return DistributedDataParallel(whole, **{"gradient_as_bucket_view": True} | options)
