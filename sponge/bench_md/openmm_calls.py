@@ -90,7 +90,7 @@ def parameters(system, topology):
                 energy = barrier.value_in_unit(unit.kilojoule_per_mole) / EV
                 rows["torsions"].append((*atoms, n, phase.value_in_unit(unit.radian), energy))
         elif isinstance(force, mm.NonbondedForce):
-            atoms = [force.getParticleParameters(k) for k in range(force.getNumParticles())]
+            particles = [force.getParticleParameters(k) for k in range(force.getNumParticles())]
             for k in range(force.getNumExceptions()):
                 i, j, charges, sigma, epsilon = force.getExceptionParameters(k)
                 charges = charges.value_in_unit(unit.elementary_charge**2)
@@ -101,7 +101,7 @@ def parameters(system, topology):
     widths = {"bonds": 4, "angles": 5, "torsions": 7, "pairs14": 5, "exclusions": 2, "constraints": 3, "waters": 5}
     tables = {name: np.array(rows[name], dtype=float).reshape(-1, widths[name]) for name in rows}
     tables["exclusions"] = tables["exclusions"].astype(np.int64)
-    charges, sigma, epsilon = zip(*atoms, strict=True)
+    charges, sigma, epsilon = zip(*particles, strict=True)
     return tables | {
         "charges": np.array([one.value_in_unit(unit.elementary_charge) for one in charges]),
         "sigma": np.array([one.value_in_unit(ANGSTROM) for one in sigma]),

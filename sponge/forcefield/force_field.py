@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mindsci import tree
-from mindsci.errors import InputError, UnknownNameError
+from mindsci.errors import UnknownNameError
 from mindsci.kernels import choose_engine
 from sponge.forcefield import bonded, born, ewald, pairs, pme
-from sponge.forcefield.clusters import ClusterList, ClusterSearch, PairTerms, pair_forces, pair_terms
+from sponge.forcefield.clusters import PARTS, ClusterList, ClusterSearch, CompiledTerms
 from sponge.forcefield.options import Options
 from sponge.forcefield.options import check as check_options
 from sponge.forcefield.sites import place_virtual_sites, spread_site_forces
@@ -58,7 +58,8 @@ class ForceField(Potential):
         if engine not in ENGINES:
             raise UnknownNameError.of("engine", engine, list(ENGINES))
         self.engine = engine
-        self._pair_terms: PairTerms | None = None
+        self._compiled: CompiledTerms | None = None
+        self._rest: ForceField | None = None
         self.options = Options() if options is None else options
         check_options(self.options)
         if self.options.implicit_solvent is not None:
@@ -69,7 +70,7 @@ class ForceField(Potential):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ForceField:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.topology = tree.map(fn, self.topology)
-        self._pair_terms = None
+        self._compiled = self._rest = None
         return self
 
     def search(self, system: System, *, skin: float, engine: str = "auto") -> Any:
@@ -80,7 +81,7 @@ class ForceField(Potential):
         logger.info("force field: engine %s, %s", chosen, why)
         if chosen == "reference":
             return super().search(system, skin=skin, engine=engine)
-        return ClusterSearch(terms=self._compiled_terms(system), cutoff=self.cutoff, skin=skin)
+        return ClusterSearch(terms=self._compiled_terms(system).pairs, cutoff=self.cutoff, skin=skin)
 
     def _cannot_compile(self, system: System) -> str | None:
         """Why the compiled engine does not serve, or None."""
@@ -95,11 +96,17 @@ class ForceField(Potential):
             return "parameters of the topology ask for a gradient"
         return None
 
-    def _compiled_terms(self, system: System) -> PairTerms:
-        dtype = system.positions.cpu().numpy().dtype
-        if self._pair_terms is None or self._pair_terms.dtype != dtype:
-            self._pair_terms = pair_terms(self.topology.nonbonded, self.options, dtype)  # type: ignore[arg-type]
-        return self._pair_terms
+    def _compiled_terms(self, system: System) -> CompiledTerms:
+        dtype = system.positions.numpy().dtype
+        if self._compiled is None or self._compiled.dtype != dtype:
+            self._compiled = CompiledTerms(self.topology, self.options, dtype)
+            # What is left to plain torch: torsion maps, and the Ewald sum over waves.
+            left = dict.fromkeys([*PARTS, "virtual_sites"])
+            options = tree.replace(self.options, long_range_correction=False)
+            if options.coulomb == "pme":
+                options = tree.replace(options, coulomb="cutoff")
+            self._rest = ForceField(tree.replace(self.topology, **left), options, engine="reference")
+        return self._compiled
 
     def evaluate(
         self, system: System, neighbors: Any, *, virial: bool = False, create_graph: bool = False
@@ -108,41 +115,24 @@ class ForceField(Potential):
             return super().evaluate(system, neighbors, virial=virial, create_graph=create_graph)
         if create_graph:
             return super().evaluate(system, neighbors.plain(system), virial=virial, create_graph=True)
-        placed = place_virtual_sites(system, self.topology.virtual_sites)
-        terms = self._compiled_terms(system)
-        dispersion, electric, forces, pair_virial = pair_forces(placed, neighbors, terms, virial=virial)
-        if self.topology.virtual_sites is not None:
-            forces, lacking = spread_site_forces(placed, self.topology.virtual_sites, forces)
-            pair_virial = pair_virial + lacking if pair_virial is not None else None
-        energy = torch.full_like(system.energy, dispersion + electric)
-        if self.only_pairs:
-            return Evaluation(energy=energy, forces=forces, virial=pair_virial)
-        rest = differentiate(self, system, WITHOUT_PAIRS, virial=virial)  # type: ignore[arg-type]
-        whole = None if rest.virial is None or pair_virial is None else rest.virial + pair_virial
-        return Evaluation(energy=energy + rest.energy, forces=forces + rest.forces, virial=whole)
+        system, sites = place_virtual_sites(system, self.topology.virtual_sites), self.topology.virtual_sites
+        value, forces, found = self._compiled_terms(system).evaluate(system, neighbors, virial=virial)
+        energy = torch.full_like(system.energy, value)
+        if self._rest is not None and not self._rest.only_pairs:
+            rest = differentiate(self._rest, system, WITHOUT_PAIRS, virial=virial)  # type: ignore[arg-type]
+            energy, forces = energy + rest.energy, forces + rest.forces
+            found = None if found is None or rest.virial is None else found + rest.virial
+        if sites is not None:
+            forces, lacking = spread_site_forces(system, sites, forces)
+            found = None if found is None else found + lacking
+        return Evaluation(energy=energy, forces=forces, virial=found)
 
     @property
     def only_pairs(self) -> bool:
         """Whether the energy is that of pairs within the cutoff, and nothing else."""
-        others = [*COVALENT, "pairs14"]
+        others = [*COVALENT, "pairs14", "virtual_sites"]
         beyond = self.options.long_range_correction or self.options.splits
-        return not beyond and all(getattr(self.topology, name) is None for name in [*others, "virtual_sites"])
-
-    def check(self, system: System) -> None:
-        """Raises InputError for a system of other atoms, or one that the sums do not suit."""
-        if system.n_atoms != self.topology.n_atoms:
-            raise InputError(
-                f"the system has {system.n_atoms} atoms, the topology {self.topology.n_atoms}; give the one it is of"
-            )
-        whole = system.periodic.all(-1)
-        needs_cell = self.options.splits or self.options.long_range_correction
-        if needs_cell and not bool(whole.all()):
-            raise InputError(
-                "an Ewald sum, PME and a long-range correction need systems periodic along all three axes; "
-                'use coulomb = "all", "cutoff", "reaction_field" or "shifted_force"'
-            )
-        if self.options.coulomb == "all" and bool(system.periodic.any()):
-            raise InputError('coulomb = "all" sums the pairs of an open system; use "pme" for a periodic one')
+        return not beyond and all(getattr(self.topology, name) is None for name in others)
 
     def forward(self, system: System, neighbors: Neighbors | None) -> Float[Tensor, " systems"]:
         # Where the pairs are left out, nothing else may depend on positions: a zero that does keeps the graph whole.

@@ -86,7 +86,7 @@ def _energy(positions: Tensor, cell: Tensor, charges: Tensor, owner: Tensor, mes
     fractions = _fractions(positions, cell, owner)
     index, weights, _ = _stencil(fractions, owner, mesh)
     transform = torch.fft.rfftn(_spread(charges, index, weights, len(cell), mesh), dim=(1, 2, 3))
-    return _energies(transform, _influence(cell, mesh)).sum((1, 2, 3))
+    return wave_energies(transform, influence_of(cell, mesh)).sum((1, 2, 3))
 
 
 class _ByHand(torch.autograd.Function):
@@ -100,15 +100,17 @@ class _ByHand(torch.autograd.Function):
         fractions = _fractions(positions, cell, owner)
         index, weights, slopes = _stencil(fractions, owner, mesh)
         transform = torch.fft.rfftn(_spread(charges, index, weights, len(cell), mesh), dim=(1, 2, 3))
-        influence = _influence(cell, mesh)
-        energies = _energies(transform, influence)
+        influence = influence_of(cell, mesh)
+        energies = wave_energies(transform, influence)
         by_fraction, by_charge = _read_off(_potential(transform, influence, mesh), index, weights, slopes, mesh)
         to_fractions = inverse(cell)
         by_fraction = charges[:, None] * by_fraction
         by_position = torch.einsum("ak,adk->ad", by_fraction, to_fractions.index_select(0, owner))
         by_cell = None
         if wanted[1]:
-            strained = torch.einsum("sai,sab->sib", to_fractions, _by_strain(energies, influence, mesh).to(cell.dtype))
+            strained = torch.einsum(
+                "sai,sab->sib", to_fractions, strain_derivative(energies, influence, mesh).to(cell.dtype)
+            )
             # Positions stay where they are while the cell changes: their fractions move.
             moved = torch.einsum("ai,aj->aij", fractions, by_position)
             by_cell = strained.index_add(0, owner, moved, alpha=-1)
@@ -193,7 +195,8 @@ class Influence(Tree):
     """how many of the two halves of the grid hold it"""
 
 
-def _influence(cell: Tensor, mesh: Mesh) -> Influence:
+def influence_of(cell: Tensor, mesh: Mesh) -> Influence:
+    """Returns what each wave of a grid in these cells weighs."""
     first, second, third = mesh.size
     like: dict[str, Any] = {"device": cell.device, "dtype": cell.dtype}
     half = third // 2 + 1
@@ -210,22 +213,27 @@ def _influence(cell: Tensor, mesh: Mesh) -> Influence:
     return Influence(factor=torch.where(none, 0.0, factor), waves=waves, square=square, once=once)
 
 
-def _energies(transform: Tensor, influence: Influence) -> Float[Tensor, "systems x y z"]:
+def wave_energies(transform: Tensor, influence: Influence) -> Float[Tensor, "systems x y z"]:
     return (influence.once * influence.factor * (transform.real**2 + transform.imag**2)).double()
 
 
 def _potential(transform: Tensor, influence: Influence, mesh: Mesh) -> Float[Tensor, "systems x y z"]:
     """Derivative of the energy by the charge at each point."""
+    factor = even_factor(influence)
+    return 2.0 * torch.fft.irfftn(factor * transform, s=mesh.size, dim=(1, 2, 3), norm="forward")
+
+
+def even_factor(influence: Influence) -> Float[Tensor, "systems x y z"]:
+    """Returns the factors, equal for a wave and its opposite where both stand."""
     factor = influence.factor
     # On the two planes that the halves share, a wave and its opposite both stand: in a slanted cell the sign chosen at
     # half the size of the grid makes them differ, and the transform back wants them equal.
     shared = influence.once == 1.0
     opposite = factor.flip((1, 2)).roll((1, 1), (1, 2))
-    factor = torch.where(shared, 0.5 * (factor + opposite), factor)
-    return 2.0 * torch.fft.irfftn(factor * transform, s=mesh.size, dim=(1, 2, 3), norm="forward")
+    return torch.where(shared, 0.5 * (factor + opposite), factor)
 
 
-def _by_strain(energies: Tensor, influence: Influence, mesh: Mesh) -> Float[Tensor, "systems 3 3"]:
+def strain_derivative(energies: Tensor, influence: Influence, mesh: Mesh) -> Float[Tensor, "systems 3 3"]:
     """Derivative by a strain that keeps the fractions: of 1 / V, and of each m."""
     stretch = 2.0 * energies * (1.0 / influence.square + (math.pi / mesh.alpha) ** 2).double()
     waves = influence.waves.double()

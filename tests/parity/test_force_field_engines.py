@@ -20,7 +20,17 @@ from sponge.forcefield import ForceField, Options, place_virtual_sites
 from sponge.forcefield.clusters import ClusterList
 from sponge.neighbors import neighbor_list
 from sponge.system import System, create
-from sponge.topology import Nonbonded, Topology, VirtualSites, lorentz_berthelot
+from sponge.topology import (
+    HarmonicAngles,
+    HarmonicBonds,
+    HarmonicImpropers,
+    Nonbonded,
+    PeriodicTorsions,
+    ScaledPairs,
+    Topology,
+    VirtualSites,
+    lorentz_berthelot,
+)
 
 SHAPES = {
     "cube": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
@@ -126,6 +136,44 @@ def test_forces_on_sites_go_to_their_parents() -> None:
     topology = tree.replace(chains(n), virtual_sites=placed)
     system = place_virtual_sites(liquid(n), placed)
     compare(system, topology, Options(cutoff=9.0, coulomb="reaction_field"), (1e-11, 1e-11, 1e-11))
+
+
+def molecules(n: int) -> Topology:
+    """Chains with every covalent term, whose atoms lie far apart: no angle is straight, no dihedral is undefined."""
+    first = torch.arange(0, n - 3, 2)
+    pairs, triples, fours = (torch.stack([first + k for k in range(count)], 1) for count in (2, 3, 4))
+    numbers = torch.linspace(0.2, 1.2, len(first)).double()
+    torsions = {"atoms": fours, "periodicity": torch.arange(len(first)) % 5, "phase": numbers, "barrier": 0.1 * numbers}
+    return tree.replace(
+        chains(n),
+        bonds=HarmonicBonds(atoms=pairs, length=3.0 * numbers, stiffness=numbers),
+        urey_bradley=HarmonicBonds(atoms=triples[:, ::2], length=4.0 * numbers, stiffness=numbers),
+        angles=HarmonicAngles(atoms=triples, angle=numbers, stiffness=numbers),
+        torsions=PeriodicTorsions(**torsions),
+        impropers=PeriodicTorsions(**torsions | {"atoms": fours.flip(0)}),
+        harmonic_impropers=HarmonicImpropers(atoms=fours, angle=3.0 * numbers, stiffness=numbers),
+        pairs14=ScaledPairs(atoms=fours[:, ::3], sigma=numbers, epsilon=0.1 * numbers, charge_product=numbers - 0.5),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", ["cube", "skewed"])
+def test_molecules_with_waves_are_those_of_plain_torch(dtype: torch.dtype, shape: str) -> None:
+    options = Options(cutoff=9.0, coulomb="pme", long_range_correction=True)
+    tolerance = FLOAT32 if dtype == torch.float32 else FLOAT64
+    compare(liquid(123, shape, dtype), molecules(123), options, tolerance)
+
+
+def test_a_net_charge_has_its_background() -> None:
+    topology = chains(123)
+    assert topology.nonbonded is not None
+    charged = tree.replace(topology.nonbonded, charges=topology.nonbonded.charges + 0.01)
+    options = Options(cutoff=9.0, coulomb="pme", spline_order=4)
+    compare(liquid(123), tree.replace(topology, nonbonded=charged), options, FLOAT64)
+
+
+def test_what_is_not_compiled_is_added_by_plain_torch() -> None:
+    compare(liquid(123), molecules(123), Options(cutoff=9.0, coulomb="ewald"), FLOAT64)
 
 
 def test_what_the_kernels_do_not_take_runs_on_plain_torch() -> None:

@@ -34,7 +34,7 @@ def collect(first, last, place_of, parts, forces):
     for a in range(first, last):
         p = place_of[a]
         for k in range(3):
-            total = parts[0, k, p]
-            for thread in range(1, parts.shape[0]):
-                total += parts[thread, k, p]
+            total = parts[0][k, p]
+            for thread in range(1, len(parts)):
+                total += parts[thread][k, p]
             forces[a, k] = total
