@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import queue
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -69,15 +71,26 @@ class DaskWorkers(Workers):
             found.append(self._outcome(self._done.get(timeout=timeout)))
             while True:
                 found.append(self._outcome(self._done.get_nowait()))
-        return found
+        return [outcome for outcome in found if outcome is not None]
+
+    def stop(self) -> int:
+        # Without a worker, say while Slurm's jobs wait in their queue, nothing would ever come out.
+        taken = {key for keys in self._client.processing().values() for key in keys}
+        waiting = [future for future in self._futures if future.key not in taken and not future.done()]
+        for future in waiting:
+            del self._futures[future]
+            future.cancel()
+        return len(waiting)
 
     def close(self) -> None:
         for future in self._futures:
             future.cancel()
         self._stack.close()
 
-    def _outcome(self, future: Any) -> Outcome:
-        job = self._futures.pop(future)
+    def _outcome(self, future: Any) -> Outcome | None:
+        job = self._futures.pop(future, None)
+        if job is None:  # forgotten by `stop`
+            return None
         try:
             found: Outcome = future.result()
         except Exception as error:  # the worker's death, or what it could not even begin
@@ -144,8 +157,11 @@ def _local_cluster(count: int) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _slurm_cluster(given: dict[str, str], jobs: int, folder: Path) -> Iterator[Any]:
+    before = signal.getsignal(signal.SIGINT)
     from dask_jobqueue import SLURMCluster
 
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, before)  # the import puts a handler of its own there, which exits
     cores = int(given.get("cores", "1"))
     options = {"queue": given.get("partition"), "account": given.get("account"), "interface": given.get("interface")}
     with SLURMCluster(
@@ -155,6 +171,7 @@ def _slurm_cluster(given: dict[str, str], jobs: int, folder: Path) -> Iterator[A
         memory=given.get("memory", "4GB"),
         walltime=given.get("walltime", "01:00:00"),
         job_extra_directives=given.get("options", "").split(),
+        worker_extra_args=["--memory-limit", "0"],  # Slurm watches over it
         job_script_prologue=[f"export OMP_NUM_THREADS={cores}"],
         log_directory=str(folder),
         python=sys.executable,

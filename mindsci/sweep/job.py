@@ -76,20 +76,36 @@ def _execute(job: Job) -> bool:
 
     if job.threads is not None:
         torch.set_num_threads(job.threads)
-    folder = Path(job.folder)
+    folder, asked = Path(job.folder), _watch(Path(job.stop))
+    if (folder / "case.toml").exists():
+        _wait_until_free(folder, asked)
     case = config.case_of(tomllib.loads(job.case), folder=folder, source=f"point {job.number}")
     # A folder without a case was left by a run that was killed before it began.
     if folder.exists() and (job.anew or not (folder / "case.toml").exists()):
         shutil.rmtree(folder)
     resume = folder.exists()
-    asked = _watch(Path(job.stop))
     run = runs.execute(case, folder, resume=resume, device=job.device, quiet=True, asked_to_stop=asked)
     return run.stop_requested
 
 
+def _wait_until_free(folder: Path, asked: Callable[[], bool]) -> None:
+    """Waits for a process that still runs the point: a worker elsewhere whose sweep has crashed."""
+    from filelock import FileLock, Timeout
+
+    from mindsci.runs import LOCK, Interrupted
+
+    while True:
+        try:
+            with FileLock(folder / LOCK).acquire(timeout=LOOK_EVERY):
+                return
+        except Timeout:
+            if asked():
+                raise Interrupted("stopped while waiting for another process") from None
+
+
 def _watch(path: Path) -> Callable[[], bool]:
     """Returns a function that says whether a file is there, and looks for it now and then only."""
-    last, seen = -LOOK_EVERY, False
+    last, seen = float("-inf"), False
 
     def asked() -> bool:
         nonlocal last, seen

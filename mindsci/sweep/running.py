@@ -153,6 +153,7 @@ class _Rounds:
                 if self.asked.to_stop and not told:
                     told = True
                     self.home.ask_to_stop()
+                    self.open -= self.crew.stop()
         return sorted(self.failed, key=lambda one: one.number)
 
     def _submit(self, number: int, attempt: int) -> None:
@@ -186,7 +187,8 @@ class _Rounds:
             bar.advance(1, failed=len(self.failed))
         elif outcome.state == "failed":
             last = outcome.attempt > self.retries
-            what = "given up" if last else f"trying again ({outcome.attempt} of {self.retries})"
+            again = "left for --resume" if self.asked.to_stop else "trying again"
+            what = "given up" if last else f"{again} ({outcome.attempt} of {self.retries})"
             home.log(f"point {number} ({home.plan.told(number)}) failed, {what}: {outcome.error}")
             if last:
                 self.failed.append(outcome)

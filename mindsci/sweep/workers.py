@@ -5,8 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any
@@ -38,6 +42,11 @@ class Workers(ABC):
     ) -> None:
         self.close()
 
+    def stop(self) -> int:
+        """Forgets the jobs that no worker has taken up, and returns how many; the others end by themselves, since each
+        run looks for the file that asks it to."""
+        return 0
+
     @abstractmethod
     def close(self) -> None:
         """Ends whatever still runs."""
@@ -66,7 +75,7 @@ class ThisProcess(Workers):
 class LocalProcesses(Workers):
     """Processes of this machine, each with a pipe of its own: one that dies fails the point it had, and no other.
 
-    The other end of its pipe closes with this process, however that ends; a worker then ends after its point.
+    They end with this process, however that ends.
     """
 
     def __init__(self, count: int) -> None:
@@ -111,7 +120,9 @@ class LocalProcesses(Workers):
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        process.start()
+        resource_tracker.ensure_running()  # its own start lets signals through again
+        with _without_interrupts():
+            process.start()
         theirs.close()
         return ours, process
 
@@ -129,10 +140,23 @@ class LocalProcesses(Workers):
         return found
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Holds Ctrl-C back; a process that starts meanwhile holds it back until it can deal with it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: Connection) -> None:
     """Runs the jobs that come through a pipe, to its end."""
-    # Ctrl-C in a terminal reaches all processes; the one that sweeps tells the others through the stop file.
+    # Ctrl-C in a terminal reaches the whole group; the process that sweeps tells the others through the stop file.
+    os.setpgrp()
     ignore_interrupts()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
             job = pipe.recv()
@@ -143,6 +167,13 @@ def _serve(pipe: Connection) -> None:
             pipe.send(outcome)
         except (BrokenPipeError, ConnectionError):
             return
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
 
 
 def ignore_interrupts() -> None:
