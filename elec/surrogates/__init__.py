@@ -6,6 +6,7 @@ from elec.surrogates.curves import Curves, CurveSplits
 from elec.surrogates.dense import DenseReflection, SeriesReflection
 from elec.surrogates.rational import RationalReflection
 from elec.surrogates.surrogate import Surrogate, load_surrogate
+from elec.surrogates.swept import read_sweep, split_sweep
 
 __all__ = [
     "CurveSplits",
@@ -15,4 +16,6 @@ __all__ = [
     "SeriesReflection",
     "Surrogate",
     "load_surrogate",
+    "read_sweep",
+    "split_sweep",
 ]

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from elec.surrogates.curves import Curves, CurveSplits
 from elec.surrogates.surrogate import Surrogate, load_surrogate
+from elec.surrogates.swept import read_sweep, split_sweep
 from elec.surrogates.task import SurrogateTask
 from mindsci import hub, plugins
-from mindsci.config import Table
+from mindsci.config import InputFile, Table
 from mindsci.errors import InputError, nearest
 from mindsci.kernels import set_engine
 from mindsci.runs import Run
@@ -22,13 +23,33 @@ from mindsci.train.boost import ACCELERATIONS, MODEL_ENGINE, Acceleration
 
 
 class CurvesTable(Table):
-    """`[data]`: a data set of curves by name."""
+    """`[data]`: a data set of curves by name, or the sweep.h5 of a sweep with the shares that validate and test."""
 
-    dataset: str
+    dataset: str | None = None
+    sweep: InputFile | None = None
+    validation: float = Field(default=0.1, gt=0, lt=1)
+    test: float = Field(default=0.1, gt=0, lt=1)
+    split_seed: int = Field(default=0, ge=0)
+    """draws which points of a sweep these are"""
     batch_size: int = Field(default=32, ge=1)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CurvesTable:
+        if (self.dataset is None) == (self.sweep is None):
+            raise InputError('give one of dataset = "mindelec_phone" and sweep = "runs/case_sweep/sweep.h5"')
+        return self
+
+    @property
+    def known_as(self) -> str:
+        """What the data are called in the log."""
+        return self.dataset or str(self.sweep)
 
     def load(self) -> CurveSplits:
         """Returns its splits."""
+        if self.sweep is not None:
+            curves = read_sweep(self.sweep)
+            return split_sweep(curves, validation=self.validation, test=self.test, seed=self.split_seed)
+        assert self.dataset is not None
         splits = hub.load_dataset(self.dataset)
         if not isinstance(splits, CurveSplits):
             raise InputError(f"'{self.dataset}' is no data set of reflection curves; use mindelec_bowtie")
@@ -57,7 +78,7 @@ class SurrogateCase(TrainingCase):
         curves = self.data.load()
         model = build_model(self.model, curves)
         run.log(
-            f"{self.data.dataset}: {len(curves.train)} training, {len(curves.validation)} validation, "
+            f"{self.data.known_as}: {len(curves.train)} training, {len(curves.validation)} validation, "
             f"{len(curves.test)} test designs of {curves.train.parameters.shape[1]} parameters"
         )
         return SurrogateTask(model, curves, batch_size=self.data.batch_size, shuffle_seed=self.seed)
@@ -69,6 +90,11 @@ class SurrogateCase(TrainingCase):
 
     def card(self) -> dict[str, Any]:
         """Returns title, citation, domain and data of a card of the trained surrogate."""
+        if self.data.dataset is None:
+            raise InputError(
+                "a model on a card names the card of its data, and this one was trained on a sweep: write the curves "
+                "as datasets/mindelec_phone has them, with a card.toml, and train on that"
+            )
         data = hub.find_card(hub.DatasetCard, self.data.dataset)
         return {
             "title": f"{plugins.get('models', self.model.name).__name__} for {data.title}",
