@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from spread_layouts import decoders
+from spread_layouts import decoders, second_order
 from torch import Tensor, nn
 from training_tasks import Regression, RegressionCase, Springs, sentences, trainer
 
@@ -227,6 +227,7 @@ def main() -> None:
             "trainings": spread_trainings(folder, group),
             "folder": str(folder),
             "decoders": decoders(),
+            "second order": second_order(),
         }
         everyone: list[Any] = [None] * group.world
         torch.distributed.all_gather_object(everyone, found)

@@ -71,6 +71,16 @@ LARGE_LAYOUTS: list[dict[str, Any]] = [
     {"pipeline": 4, "micro_batches": 8, "schedule": "zero_bubble"},
 ]
 """For four processes."""
+SECOND_ORDER: list[dict[str, Any]] = [
+    {"data": 2},
+    {"data": 2, "shard": "optimizer"},
+    {"data": 2, "shard": "gradients"},
+    {"data": 2, "shard": "parameters"},
+    {"data": 2, "offload": "optimizer"},
+    {"data": 2, "offload": "optimizer", "shard": "parameters"},
+    {"data": 2, "offload": "parameters", "shard": "parameters"},
+]
+"""For a loss that holds forces."""
 DECODER: dict[str, Any] = {"vocabulary": 40, "features": 32, "heads": 4, "layers": 2, "experts": 4}
 LENGTH = 12
 STEPS = 5
@@ -161,6 +171,41 @@ def tried(layout: Layout) -> dict[str, Any]:
 def decoders(layouts: list[dict[str, Any]] = LAYOUTS) -> list[dict[str, Any]]:
     """Each layout in turn."""
     return [tried(Layout(**keywords)) for keywords in layouts]
+
+
+class Forces(nn.Module):
+    """The squared error of -dE/dx of a small network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(8)
+        last = nn.Linear(16, 1, bias=False)  # which no force depends on
+        self.energy = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), last)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        positions = positions.detach().requires_grad_()
+        forces = -torch.autograd.grad(self.energy(positions).sum(), positions, create_graph=True)[0]
+        return (forces + positions).square().mean()
+
+
+def forces(layout: Layout) -> Tensor:
+    """All weights after five steps."""
+    inside = Forces()
+    made = inside if layout.ranks == 1 else spread(inside.energy, layout, outer=inside, second_order=True)
+    optimizer = optimizer_for(made, layout, optim.Adam, **ADAM)
+    positions = torch.randn(8, 3, generator=torch.Generator().manual_seed(9))
+    rank = dist.get_rank() if layout.ranks > 1 else 0
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        made(positions[rank :: layout.data]).backward()
+        optimizer.step()
+    return torch.cat([weight.flatten() for weight in whole(made, layout).values()])
+
+
+def second_order() -> list[float]:
+    """How far each layout's weights are from those of one process, the largest."""
+    alone = forces(Layout())
+    return [float((forces(Layout(**keywords)) - alone).abs().max()) for keywords in SECOND_ORDER]
 
 
 def main() -> None:

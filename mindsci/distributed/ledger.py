@@ -82,10 +82,16 @@ def ledger(model: Profile, layout: Layout, tokens: int) -> Ledger:
         gathered=_gathered(model, layout, own),
         activations=kept_here,
         host_weights=4.0 * updated if away else 0.0,
-        host_gradients=(4.0 if streamed else item) * updated if away else 0.0,
+        host_gradients=_arriving(layout, early) * updated if away else 0.0,
         host_optimizer=8.0 * updated if away else 0.0,
         host_activations=kept_there,
     )
+
+
+def _arriving(layout: Layout, early: bool) -> float:
+    """Bytes of a parameter in which its gradient arrives, and float32 ones for the sum over micro-batches."""
+    sums = 4.0 if early and layout.micro_batches > 1 else 0.0
+    return (4.0 if layout.offload == "parameters" else float(_item(layout))) + sums
 
 
 def _item(layout: Layout) -> int:

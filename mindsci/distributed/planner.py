@@ -169,8 +169,10 @@ def step_times(model: Profile, layout: Layout, machine: Machine, tokens: int) ->
     updated = own.kept(streamed or layout.shard != "none")
     times["update"] = updated / machine.device_update
     if layout.offload in ("optimizer", "parameters"):
-        # Out as gradients, back as weights; streamed ones come in float32, twice for each micro-batch.
-        travelling = (8 * parts + 4) * updated if streamed else 2 * item * updated
+        # Out as gradients, back as weights; streamed ones come in float32, twice for each micro-batch. Gradients that
+        # others need not be averaged with leave with each micro-batch.
+        early = layout.pipeline == 1 and (layout.data == 1 or layout.shard in ("gradients", "parameters"))
+        travelling = (12 * parts if streamed else item * ((parts if early else 1) + 1)) * updated
         times["update"] = updated / machine.host_update + travelling / machine.host_link
     times["host"] = 2 * parts * activations(model, layout, tokens)[1] / machine.host_link
     return times

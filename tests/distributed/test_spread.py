@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 from launching import torchrun
-from spread_layouts import LARGE_LAYOUTS, LAYOUTS, LENGTH, alone, sizes
+from spread_layouts import LARGE_LAYOUTS, LAYOUTS, LENGTH, SECOND_ORDER, alone, sizes
 
 from mindsci.distributed import Layout, ledger, profile
+from mindsci.distributed.refusal import check
+from mindsci.errors import InputError
 from mindsci.nn import Transformer
 
 EACH = pytest.mark.parametrize("index", range(len(LAYOUTS)), ids=[str(layout) for layout in LAYOUTS])
@@ -25,10 +27,16 @@ EACH_LARGE = pytest.mark.parametrize("index", range(len(LARGE_LAYOUTS)), ids=[st
 
 
 @pytest.fixture(scope="module")
-def found(made_once: Callable[[str, Callable[[Path], None]], Path]) -> list[list[dict[str, Any]]]:
+def of_two(made_once: Callable[[str, Callable[[Path], None]], Path]) -> list[dict[str, Any]]:
     """What each of the two processes found: the launch of test_processes.py."""
     folder = made_once("ranks", lambda folder: torchrun("distributed_ranks.py", str(folder)))
-    return [rank["decoders"] for rank in json.loads((folder / "found.json").read_text())]
+    return json.loads((folder / "found.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def found(of_two: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """What each of the two processes found of decoders."""
+    return [rank["decoders"] for rank in of_two]
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +91,16 @@ def test_four_processes_take_the_steps_of_one_whatever_the_layout(
 ) -> None:
     check_steps(Layout(**LARGE_LAYOUTS[index]), [rank[index] for rank in found_of_four])
     check_ledger(Layout(**LARGE_LAYOUTS[index]), [rank[index] for rank in found_of_four])
+
+
+@pytest.mark.parametrize("index", range(len(SECOND_ORDER)), ids=[str(layout) for layout in SECOND_ORDER])
+def test_a_loss_with_forces_takes_the_steps_of_one_process(of_two: list[dict[str, Any]], index: int) -> None:
+    assert max(rank["second order"][index] for rank in of_two) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "keywords", [{"pipeline": 2}, {"tensor": 2}, {"offload": "activations"}, {"precision": "bfloat16"}], ids=str
+)
+def test_a_loss_with_forces_is_refused_where_its_gradients_would_be_wrong(keywords: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="a loss with forces"):
+        check(Layout(**keywords), second_order=True)
