@@ -90,6 +90,8 @@ class ForceField(Potential):
             return f"it runs on the CPU, not on {system.positions.device.type}"
         if nonbonded is None or self.options.coulomb == "all":
             return "it takes pairs within a cutoff, and there are none"
+        if self.options.lennard_jones == "pme":
+            return "it has no sum of dispersion over waves"
         if system.n_systems > 1:
             return f"it takes one system, not {system.n_systems}"
         if tree.parameters(self.topology):
@@ -162,7 +164,22 @@ class ForceField(Potential):
                 found |= self._solvent(system, neighbors, topology.nonbonded)
             if self.options.splits:
                 found |= self._beyond_real_space(system, topology.nonbonded)
+            if self.options.lennard_jones == "pme":
+                found |= self._dispersion(system, topology.nonbonded)
         return found
+
+    def _dispersion(self, system: System, terms: Nonbonded) -> dict[str, Tensor]:
+        alpha = self.options.alpha
+        coefficients = dispersion_coefficients(terms).to(system.positions.dtype)
+        mesh = tree.replace(pme.mesh_of(system.cell, self.options), dispersion=True)
+        first, second = terms.exclusions.unbind(1)
+        r = torch.linalg.vector_norm(bonded.between(system, first, second), dim=-1)
+        image = coefficients[first] * coefficients[second] * pairs.dispersion_share(r, alpha)
+        return {
+            "dispersion_reciprocal": pme.reciprocal(system, coefficients, mesh),
+            "dispersion_self": alpha**6 / 12.0 * system.sum_over_atoms(coefficients.double() ** 2),
+            "dispersion_excluded": _of_systems(system, first, image),
+        }
 
     def _scaled_pairs(self, system: System, terms: ScaledPairs) -> dict[str, Tensor]:
         first, second = terms.atoms.unbind(1)
@@ -182,6 +199,11 @@ class ForceField(Potential):
         r = torch.linalg.vector_norm(vectors.index_select(0, kept), dim=-1)
         kinds = terms.kind[centre], terms.kind[neighbor]
         dispersion = pairs.lennard_jones(r, terms.sigma[kinds], terms.epsilon[kinds], self.options)
+        if self.options.lennard_jones == "pme":
+            both = dispersion_coefficients(terms).to(r.dtype)
+            # What the waves have of the pair goes: within the cutoff the force field's own rule holds.
+            share = pairs.dispersion_share(r, self.options.alpha)
+            dispersion = dispersion + both[centre] * both[neighbor] * share
         product = self.options.coulomb_constant * terms.charges[centre] * terms.charges[neighbor]
         weight = 1.0 if neighbors.half else 0.5
         electric = product * pairs.coulomb_shape(r, self.options)
@@ -221,6 +243,14 @@ class ForceField(Potential):
             "coulomb_excluded": _of_systems(system, first, image),
             "coulomb_background": constant * ewald.background(system, charges, alpha),
         }
+
+
+def dispersion_coefficients(terms: Nonbonded) -> Float[Tensor, " atoms"]:
+    """Returns c of each atom, so that c^2 / r^6 is the attraction of two of its kind [eV^1/2 angstrom^3]."""
+    # The root of a depth of zero has no derivative.
+    depth = terms.epsilon.diagonal()
+    root = torch.where(depth > 0, torch.sqrt(torch.where(depth > 0, depth, 1.0)), 0.0)
+    return (2.0 * root * terms.sigma.diagonal() ** 3)[terms.kind]
 
 
 def excluded(

@@ -8,7 +8,7 @@ from mindsci import units
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 
-LENNARD_JONES = ("all", "cutoff", "switch", "potential_shift", "force_shift")
+LENNARD_JONES = ("all", "cutoff", "switch", "potential_shift", "force_shift", "pme")
 COULOMB = ("all", "cutoff", "reaction_field", "shifted_force", "ewald", "pme")
 SOLVENTS = ("hct", "obc1", "obc2", "gbn", "gbn2")
 
@@ -19,7 +19,8 @@ class Options(Tree):
     cutoff: float = 9.0
     """[angstrom]"""
     lennard_jones: str = "cutoff"
-    """all, cutoff, switch, potential_shift or force_shift"""
+    """all, cutoff, switch, potential_shift, force_shift or pme: "pme" sums the dispersion of all distances, geometric
+    means of its coefficients standing for the force field's rule beyond the cutoff"""
     switch_from: float | None = None
     """where the switch of the Lennard-Jones energy begins [angstrom]"""
     long_range_correction: bool = False
@@ -108,5 +109,7 @@ def check(options: Options) -> None:
         raise InputError(
             f'a long-range correction does not go with lennard_jones = "{options.lennard_jones}"; use cutoff or switch'
         )
+    if options.lennard_jones == "pme" and options.coulomb != "pme":
+        raise InputError('lennard_jones = "pme" uses the grid of the charges; use coulomb = "pme" with it')
     if "all" in (options.lennard_jones, options.coulomb) and options.lennard_jones != options.coulomb:
         raise InputError('"all" concerns both sums; use it for lennard_jones and coulomb, or for neither')

@@ -41,6 +41,15 @@ def full_lennard_jones(
     return 4.0 * epsilon * (x6 * x6 - x6)
 
 
+def dispersion_share(r: Float[Tensor, "*pairs"], alpha: float) -> Float[Tensor, "*pairs"]:
+    """Returns what the sum over waves has of 1 / r^6 [1/angstrom^6]: the rest falls as exp(-alpha^2 r^2).
+
+    1 - exp(-b^2) (1 + b^2 + b^4 / 2) over r^6, b = alpha r [Essmann1995, section V].
+    """
+    square = (alpha * r) ** 2
+    return (1.0 - torch.exp(-square) * (1.0 + square * (1.0 + 0.5 * square))) / r**6
+
+
 def coulomb_shape(r: Float[Tensor, " pairs"], options: Options) -> Float[Tensor, " pairs"]:
     """Returns what stands for 1/r within the cutoff [1/angstrom].
 

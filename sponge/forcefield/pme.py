@@ -1,4 +1,6 @@
-"""The reciprocal part of the Ewald sum on a grid: smooth particle mesh Ewald [Essmann1995], in e^2/angstrom.
+"""The reciprocal part of the Ewald sum on a grid: smooth particle mesh Ewald [Essmann1995].
+
+Of charges, in e^2/angstrom, or of dispersion, whose coefficients c stand for charges: -c_i c_j / r^6.
 
 Each charge is spread over order^3 points of a grid by B-splines; the transform of the grid stands for the structure
 factor. `differentiable_reciprocal` is tensor operations alone, to be differentiated as often as one likes;
@@ -34,6 +36,8 @@ class Mesh(Tree):
     order: int
     alpha: float
     """[1/angstrom]"""
+    dispersion: bool = False
+    """whether what is spread are coefficients of 1 / r^6 instead of charges"""
 
     @property
     def points(self) -> int:
@@ -72,7 +76,10 @@ def _smooth(least: int) -> int:
 def reciprocal(
     system: System, charges: Float[Tensor, " atoms"], mesh: Mesh, *, by_hand: bool = True
 ) -> Float[Tensor, " systems"]:
-    """Returns 1 / (2 pi V) sum over m of exp(-pi^2 m^2 / alpha^2) / m^2 B(m) |S(m)|^2 of each system, float64.
+    """Returns 1 / (2 pi V) sum over m of exp(-b^2) / m^2 B(m) |S(m)|^2 of each system, b = pi m / alpha, float64.
+
+    Of dispersion, -pi^(3/2) alpha^3 / (6 V) sum of ((1 - 2 b^2) exp(-b^2) + 2 b^3 sqrt(pi) erfc(b)) B(m) |S(m)|^2, the
+    term of no wave included [Essmann1995, section V].
 
     by_hand: derivatives by formula, a third of the time of those through the graph; second derivatives are the same.
     """
@@ -186,11 +193,11 @@ class Influence(Tree):
     """What turns the square of a wave of charge into energy, on half the grid."""
 
     factor: Float[Tensor, "systems x y z"]
-    """0 of no wave: the background's"""
+    """0 of no wave of charge: the background's"""
+    slope: Float[Tensor, "systems x y z"]
+    """derivative of its logarithm by m^2"""
     waves: Float[Tensor, "systems x y z 3"]
     """m [1/angstrom], without 2 pi"""
-    square: Float[Tensor, "systems x y z"]
-    """m^2 [1/angstrom^2], 1 of no wave"""
     once: Float[Tensor, " z"]
     """how many of the two halves of the grid hold it"""
 
@@ -207,10 +214,30 @@ def influence_of(cell: Tensor, mesh: Mesh) -> Influence:
     waves = torch.einsum("xyzi,sdi->sxyzd", numbers, inverse(cell))
     square = torch.where(none, 1.0, (waves * waves).sum(-1))
     x, y, z = (torch.from_numpy(euler_factors(n, mesh.order)).to(cell) for n in mesh.size)
-    splines = x[:, None, None] * y[:, None] * z[:half] / (2.0 * math.pi)
     volume = torch.linalg.det(cell).abs()[:, None, None, None]
-    factor = splines * torch.exp(-((math.pi / mesh.alpha) ** 2) * square) / (volume * square)
-    return Influence(factor=torch.where(none, 0.0, factor), waves=waves, square=square, once=once)
+    splines = x[:, None, None] * y[:, None] * z[:half] / volume
+    kernel, slope = (_dispersion if mesh.dispersion else _coulomb)(square, none, mesh.alpha)
+    return Influence(factor=splines * kernel, slope=slope, waves=waves, once=once)
+
+
+def _coulomb(square: Tensor, none: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """The kernel, and the derivative of its logarithm by m^2."""
+    width = (math.pi / alpha) ** 2
+    kernel = torch.where(none, 0.0, torch.exp(-width * square) / (2.0 * math.pi * square))
+    return kernel, -(1.0 / square + width)
+
+
+def _dispersion(square: Tensor, none: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    ratio = math.pi / alpha
+    b = ratio * torch.sqrt(square)
+    scale = -(math.pi**1.5) * alpha**3 / 6.0
+    gauss, tail = torch.exp(-b * b), math.sqrt(math.pi) * torch.erfc(b)
+    kernel = (1.0 - 2.0 * b * b) * gauss + 2.0 * b**3 * tail
+    # Of no wave, the limit. A kernel that has rounded to zero has no logarithm, and adds nothing.
+    kernel = torch.where(none, 1.0, kernel)
+    known = kernel != 0.0
+    slope = torch.where(known, 3.0 * ratio**2 * (b * tail - gauss) / torch.where(known, kernel, 1.0), 0.0)
+    return scale * kernel, slope
 
 
 def wave_energies(transform: Tensor, influence: Influence) -> Float[Tensor, "systems x y z"]:
@@ -235,7 +262,7 @@ def even_factor(influence: Influence) -> Float[Tensor, "systems x y z"]:
 
 def strain_derivative(energies: Tensor, influence: Influence, mesh: Mesh) -> Float[Tensor, "systems 3 3"]:
     """Derivative by a strain that keeps the fractions: of 1 / V, and of each m."""
-    stretch = 2.0 * energies * (1.0 / influence.square + (math.pi / mesh.alpha) ** 2).double()
+    stretch = -2.0 * energies * influence.slope.double()
     waves = influence.waves.double()
     outer = torch.einsum("sxyz,sxyzi,sxyzj->sij", stretch, waves, waves)
     return outer - energies.sum((1, 2, 3))[:, None, None] * torch.eye(3, device=waves.device, dtype=waves.dtype)

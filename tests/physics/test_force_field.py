@@ -106,6 +106,7 @@ def tangled() -> tuple[System, Topology]:
 
 
 SUMS = [
+    Options(cutoff=4.2, lennard_jones="pme", coulomb="pme", ewald_coefficient=1.6, grid=(12, 14, 15)),
     Options(cutoff=4.2, lennard_jones="force_shift", coulomb="pme", grid=(12, 14, 15)),
     Options(cutoff=4.2, lennard_jones="force_shift", coulomb="ewald", tolerance=1e-6),
     Options(cutoff=4.2, lennard_jones="force_shift", coulomb="shifted_force"),
@@ -113,7 +114,7 @@ SUMS = [
 ]
 
 
-@pytest.mark.parametrize("options", SUMS, ids=lambda options: options.coulomb)
+@pytest.mark.parametrize("options", SUMS, ids=lambda options: f"{options.lennard_jones}-{options.coulomb}")
 def test_forces_and_virial_are_derivatives_of_the_energy(options: Options) -> None:
     system, topology = tangled()
     field = ForceField(topology, options)
@@ -150,6 +151,6 @@ def test_parameters_have_gradients() -> None:
         for name, leaf in tree.named_leaves(topology)
         if leaf.is_floating_point() and "virtual" not in name
     }
-    field = ForceField(topology, SUMS[1])
+    field = ForceField(topology, SUMS[2])
     field(system, neighbor_list(system, 4.2, half=True)).sum().backward()
     assert all(leaf.grad is not None and bool(leaf.grad.isfinite().all()) for leaf in leaves.values())

@@ -20,10 +20,11 @@ from mindsci.errors import InputError
 from sponge import system as systems
 from sponge.builders import from_amber
 from sponge.forcefield import ForceField, Options, ewald, pme
+from sponge.forcefield.clusters import ClusterSearch
 from sponge.neighbors import neighbor_list
 from sponge.potentials.potential import differentiate
 from sponge.system import System
-from sponge.topology import Topology
+from sponge.topology import Nonbonded, Topology
 from sponge.validation import lattices
 
 SLANTED = torch.tensor([[[9.0, 0.0, 0.0], [2.0, 8.5, 0.0], [-1.5, 1.0, 9.5]]]).double()
@@ -50,10 +51,11 @@ def test_the_error_falls_with_the_order_of_the_splines(order: int) -> None:
     assert math.log(errors[0] / errors[1], 1.5) > 0.8 * order
 
 
+@pytest.mark.parametrize("dispersion", [False, True])
 @pytest.mark.parametrize("size", [(10, 12, 9), (10, 11, 8)])
-def test_derivatives_by_hand_are_those_of_the_graph(size: tuple[int, int, int]) -> None:
+def test_derivatives_by_hand_are_those_of_the_graph(size: tuple[int, int, int], dispersion: bool) -> None:
     system, charges = random_ions(torch.cat([SLANTED, 9.0 * torch.eye(3).double()[None]]), 11, 14)
-    mesh = pme.Mesh(size=size, order=5, alpha=0.5)
+    mesh = pme.Mesh(size=size, order=5, alpha=0.5, dispersion=dispersion)
     found = []
     for by_hand in (True, False):
         inputs = [leaf.clone().requires_grad_() for leaf in (system.positions, system.cell, charges)]
@@ -110,6 +112,28 @@ def test_crystals_have_their_madelung_constants_and_no_forces(name: str) -> None
     assert float(found.forces.abs().max()) < 1e-5
 
 
+def test_dispersion_of_all_distances_is_what_a_long_cutoff_tends_to() -> None:
+    """Geometric rule: the sum within 60 angstrom and its correction at uniform density err by 1e-7 of the energy."""
+    system, _ = random_ions(SLANTED, 4)
+    root, sigma = torch.tensor([0.1, 0.2]).double().sqrt(), torch.tensor([1.2, 1.5]).double()
+    nonbonded = Nonbonded(
+        charges=torch.zeros(4).double(),
+        kind=torch.tensor([0, 1, 1, 0]),
+        sigma=torch.sqrt(sigma[:, None] * sigma),
+        epsilon=root[:, None] * root,
+        exclusions=torch.tensor([[0, 2]]),
+    )
+    topology = Topology(n_atoms=4, nonbonded=nonbonded)
+    found = []
+    for options in (
+        Options(cutoff=60.0, coulomb="cutoff", long_range_correction=True),
+        Options(cutoff=11.0, coulomb="pme", lennard_jones="pme", ewald_coefficient=0.6, spline_order=6, grid=(48,) * 3),
+    ):
+        terms = ForceField(topology, options).energies(system, neighbor_list(system, options.cutoff, half=True))
+        found.append(sum(float(value) for value in terms.values()))
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-4, 1e-6])
 def test_forces_in_water_are_those_of_a_converged_ewald_sum_to_the_tolerance(
@@ -146,6 +170,14 @@ def test_four_thousand_ions_have_ambers_forces(data_mirror: Path) -> None:
         expected = torch.from_numpy(held[reference]).double()
         error = (force - expected).square().mean().sqrt() / expected.square().mean().sqrt()
         assert float(error) < 1e-3, name
+
+
+def test_the_compiled_engine_leaves_dispersion_over_waves_to_the_reference() -> None:
+    system, topology = lattices.crystal("NaCl")
+    options = Options(coulomb="pme", lennard_jones="pme")
+    with pytest.raises(InputError, match="no sum of dispersion over waves"):
+        ForceField(topology, options, engine="numba").search(system, skin=1.0)
+    assert not isinstance(ForceField(topology, options).search(system, skin=1.0), ClusterSearch)
 
 
 def test_a_grid_that_is_fixed_stays_while_the_cell_changes() -> None:
