@@ -23,7 +23,8 @@ def main(folder: Path, name: str, steps: int, repeats: int, threads: int) -> Non
     held = None
     if topology.constraints is not None or topology.waters is not None:
         held = Constraints.of(topology, system)
-    forces = Forces.of(ForceField(topology, options), system)
+    # Hydrogens at 300 K use a skin up three times as fast as argon.
+    forces = Forces.of(ForceField(topology, options), system, skin=1.0 if held is None else 1.6)
     with torch.no_grad():
         np.save(folder / f"{name}_forces.npy", forces(system).forces.numpy())
         system = forces(system if held is None else held.start(system))

@@ -1,10 +1,13 @@
-"""Velocity Verlet with a fused path: steps of a force field in one compiled loop from one observation to the next."""
+"""Velocity Verlet with a fused path: steps of a compiled force field from one observation to the next."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
-from mindsci.solvers import Splitting
+from mindsci.solvers import Flow, Splitting
+from mindsci.tree import Tree
 from sponge.dynamics.forces import Forces
 from sponge.forcefield.clusters import ClusterSearch, verlet_steps
 from sponge.forcefield.force_field import ForceField
@@ -12,23 +15,46 @@ from sponge.system import System
 
 
 class CompiledVerlet(Splitting):
-    """Velocity Verlet, step by step or many steps at once: `mindsci.solvers.rollout` takes the second where it may."""
+    """Velocity Verlet, step by step or many steps at once: `mindsci.solvers.rollout` takes the second where it may.
+
+    Of pairs alone the steps are one compiled loop; with molecules, forces between observations come without energies.
+    """
 
     forces: Forces
+    quiet: Splitting
+    """the same steps, whose energies nobody sees"""
+    pairs_alone: bool
 
     def advance(self, system: System, t: float, dt: float, n_steps: int) -> System:
-        """Returns the system after n_steps; systems with a pace of their own go step by step."""
+        """Returns the system after n_steps, to the bits of the stepwise integrator's forces."""
         with torch.no_grad():
-            if n_steps > 0 and system.pace is None and dt > 0:
+            if self.pairs_alone and n_steps > 0 and system.pace is None and dt > 0:
                 search = self.forces.search
                 return verlet_steps(system, search, dt=dt, n_steps=n_steps, virial=self.forces.virial)
             for index in range(n_steps):
-                system = self(system, t + index * dt, dt)
+                step = self.quiet if index + 1 < n_steps else super()
+                system = step.__call__(system, t + index * dt, dt)
             return system
 
 
+class Quietly(Tree):
+    """A flow that moves atoms, followed by forces without energies."""
+
+    reversible: ClassVar[bool] = True
+    flow: Flow
+    forces: Forces
+
+    def __call__(self, system: System, t: float, dt: float) -> System:
+        return self.forces.quiet(self.flow(system, t, dt))
+
+
 def compiles(forces: Forces) -> bool:
-    """Whether all there is to these forces is pairs that the compiled engine takes."""
-    potential = forces.potential
-    pairs_alone = isinstance(potential, ForceField) and potential.only_pairs
-    return pairs_alone and isinstance(forces.search, ClusterSearch) and forces.sites is None
+    """Whether these forces are those of a force field's compiled engine."""
+    return isinstance(forces.potential, ForceField) and isinstance(forces.search, ClusterSearch)
+
+
+def compiled_verlet(flows: dict[str, Flow], move: Flow, forces: Forces, *, constrained: bool) -> CompiledVerlet:
+    """Returns the integrator of flows B and A; `move` is A without its forces."""
+    quiet = Splitting(flows=flows | {"A": Quietly(flow=move, forces=forces)}, order="BAB")
+    alone = not constrained and forces.sites is None and bool(forces.potential.only_pairs)  # type: ignore[arg-type]
+    return CompiledVerlet(flows=flows, order="BAB", forces=forces, quiet=quiet, pairs_alone=alone)

@@ -19,7 +19,7 @@ from torch import Tensor
 from mindsci import random, tree, units
 from mindsci.solvers import Flow, Splitting
 from mindsci.tree import Tree
-from sponge.dynamics.compiled_verlet import CompiledVerlet, compiles
+from sponge.dynamics.compiled_verlet import compiled_verlet, compiles
 from sponge.dynamics.constraints import Constraints
 from sponge.dynamics.forces import Forces
 from sponge.dynamics.velocities import component_numbers, of_each_system, projected, thermal_momentum
@@ -132,8 +132,8 @@ def verlet_flows(forces: Forces, constraints: Constraints | None) -> dict[str, F
 def velocity_verlet(forces: Forces, constraints: Constraints | None = None) -> Splitting:
     """Returns the NVE integrator "BAB" [Swope1982]: symplectic, reversible, second order in dt."""
     flows = verlet_flows(forces, constraints)
-    if constraints is None and compiles(forces):
-        return CompiledVerlet(flows=flows, order="BAB", forces=forces)
+    if compiles(forces):
+        return compiled_verlet(flows, Move(constraints=constraints), forces, constrained=constraints is not None)
     return Splitting(flows=flows, order="BAB")
 
 

@@ -76,6 +76,19 @@ class Forces(Tree):
             virial = None if virial is None else virial + lacking
         return tree.replace(system, energy=found.energy, forces=forces, virial=virial, deviation=deviation)
 
+    def quiet(self, system: System) -> System:
+        """Returns the system with the same forces, where a compiled force field has them without an energy for less.
+
+        For steps between observations: the energy and the virial left in the system are none.
+        """
+        if not hasattr(self.potential, "compiled_evaluate") or self.sites is not None:
+            return self(system)
+        system = self.listed(system)
+        if isinstance(system.neighbors, Neighbors):
+            return self(system)
+        found = self.potential.compiled_evaluate(system, system.neighbors, observed=False)
+        return tree.replace(system, energy=found.energy, forces=found.forces)
+
     def listed(self, system: System) -> System:
         """Returns the system with a neighbour list that serves at its positions."""
         if self.search is not None:

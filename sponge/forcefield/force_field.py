@@ -117,11 +117,19 @@ class ForceField(Potential):
             return super().evaluate(system, neighbors, virial=virial, create_graph=create_graph)
         if create_graph:
             return super().evaluate(system, neighbors.plain(system), virial=virial, create_graph=True)
+        return self.compiled_evaluate(system, neighbors, virial=virial)
+
+    def compiled_evaluate(
+        self, system: System, neighbors: ClusterList, *, virial: bool = False, observed: bool = True
+    ) -> Evaluation:
+        """Returns what the kernels find; where nothing is observed, forces of the same bits, and no energy."""
         system, sites = place_virtual_sites(system, self.topology.virtual_sites), self.topology.virtual_sites
-        value, forces, found = self._compiled_terms(system).evaluate(system, neighbors, virial=virial)
+        value, forces, found = self._compiled_terms(system).evaluate(
+            system, neighbors, virial=virial and observed, observed=observed
+        )
         energy = torch.full_like(system.energy, value)
         if self._rest is not None and not self._rest.only_pairs:
-            rest = differentiate(self._rest, system, WITHOUT_PAIRS, virial=virial)  # type: ignore[arg-type]
+            rest = differentiate(self._rest, system, WITHOUT_PAIRS, virial=virial and observed)  # type: ignore[arg-type]
             energy, forces = energy + rest.energy, forces + rest.forces
             found = None if found is None or rest.virial is None else found + rest.virial
         if sites is not None:

@@ -14,8 +14,10 @@ import torch
 
 from mindsci import tree
 from mindsci.errors import InputError
+from mindsci.solvers import Splitting, rollout
 from sponge import concatenate
-from sponge.dynamics import Forces
+from sponge.dynamics import Forces, velocity_verlet
+from sponge.dynamics.compiled_verlet import CompiledVerlet
 from sponge.forcefield import ForceField, Options, place_virtual_sites
 from sponge.forcefield.clusters import ClusterList
 from sponge.neighbors import neighbor_list
@@ -162,6 +164,19 @@ def test_molecules_with_waves_are_those_of_plain_torch(dtype: torch.dtype, shape
     options = Options(cutoff=9.0, coulomb="pme", long_range_correction=True)
     tolerance = FLOAT32 if dtype == torch.float32 else FLOAT64
     compare(liquid(123, shape, dtype), molecules(123), options, tolerance)
+
+
+def test_steps_between_observations_have_the_same_bits_without_energies() -> None:
+    system, options = liquid(123), Options(cutoff=9.0, coulomb="pme")
+    forces = Forces.of(ForceField(molecules(123), options, engine="numba"), system, virial=True)
+    step, start = velocity_verlet(forces), forces(system)
+    assert isinstance(step, CompiledVerlet) and not step.pairs_alone
+    at_once, _ = rollout(step, start, n_steps=10, dt=0.5)
+    one_by_one, _ = rollout(Splitting(flows=step.flows, order=step.order), start, n_steps=10, dt=0.5)
+    assert torch.equal(at_once.positions, one_by_one.positions)
+    assert torch.equal(at_once.energy, one_by_one.energy)
+    assert at_once.virial is not None and one_by_one.virial is not None
+    assert torch.equal(at_once.virial, one_by_one.virial)
 
 
 def test_a_net_charge_has_its_background() -> None:

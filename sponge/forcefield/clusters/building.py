@@ -63,15 +63,23 @@ def fill_clusters(order, places, fractions, bins, counts, first, atoms, x, y, z,
 
 
 @njit(**OPTIONS)
-def _gap(boxes, other, low, high):
-    """Returns the square of the distance between a cluster's box and another box."""
-    total = 0.0
-    for k in range(3):
-        below = min(boxes[0, k, 2 * other], boxes[0, k, 2 * other + 1])
-        above = max(boxes[1, k, 2 * other], boxes[1, k, 2 * other + 1])
-        d = max(0.0, max(below - high[k], low[k] - above))
-        total += d * d
-    return total
+def _whole_boxes(boxes):
+    """Returns the box around each cluster: of its two halves."""
+    whole = np.empty((boxes.shape[2] // 2, 6))
+    for cluster in range(len(whole)):
+        for k in range(3):
+            whole[cluster, k] = min(boxes[0, k, 2 * cluster], boxes[0, k, 2 * cluster + 1])
+            whole[cluster, 3 + k] = max(boxes[1, k, 2 * cluster], boxes[1, k, 2 * cluster + 1])
+    return whole
+
+
+@njit(**OPTIONS)
+def _gap(box, low, high):
+    """Returns the square of the distance between a cluster's box and another box, along the columns first."""
+    z = max(0.0, max(box[2] - high[2], low[2] - box[5]))
+    x = max(0.0, max(box[0] - high[0], low[0] - box[3]))
+    y = max(0.0, max(box[1] - high[1], low[1] - box[4]))
+    return x * x + y * y + z * z
 
 
 @njit(**OPTIONS)
@@ -125,7 +133,7 @@ def pair_clusters(begin, end, reach, cell, flags, spans, counts, reaches, first,
     low, high = np.empty(3), np.empty(3)
     near, far = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
     lowest, highest = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
-    n, square, wide = 0, reach * reach, 2 * reaches + 1
+    n, square, wide, whole = 0, reach * reach, 2 * reaches + 1, _whole_boxes(boxes)
     rounded = x.dtype.type(square * (1.0 + 1e-5))
     nx, ny = counts[0], counts[1]
     for half in range(begin, end):
@@ -155,7 +163,7 @@ def pair_clusters(begin, end, reach, cell, flags, spans, counts, reaches, first,
                         low_y, high_y = max(near[1] - iy * ny, 0), min(far[1] - iy * ny, ny - 1)
                         for column in range(cx * ny + low_y, cx * ny + high_y + 1):
                             for other in range(max(first[column], own if ahead else own + 1), first[column + 1]):
-                                if _gap(boxes, other, low, high) >= square:
+                                if _gap(whole[other], low, high) >= square:
                                     continue
                                 if not _touches(half, other, sx, sy, sz, x, y, z, rounded):
                                     continue
@@ -174,11 +182,11 @@ def pair_clusters(begin, end, reach, cell, flags, spans, counts, reaches, first,
                         groups = more
                     others, bits = _room(others, n, count), _room(bits, n, count)
                     groups[n_groups, 0], groups[n_groups, 1], groups[n_groups, 2] = half, image, n
-                    for whole in (False, True):
-                        if whole:
+                    for complete in (False, True):
+                        if complete:
                             groups[n_groups, 3] = n
                         for entry in range(count):
-                            if (held[entry] == EVERY) == whole:
+                            if (held[entry] == EVERY) == complete:
                                 others[n], bits[n] = mine[entry], held[entry]
                                 n += 1
                     n_groups += 1

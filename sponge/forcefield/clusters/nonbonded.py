@@ -44,17 +44,18 @@ class CompiledTerms:
         self._parts: list[Any] | None = None
 
     def evaluate(
-        self, system: System, held: ClusterList, *, virial: bool = False
+        self, system: System, held: ClusterList, *, virial: bool = False, observed: bool = True
     ) -> tuple[float, Float[Tensor, "atoms 3"], Float[Tensor, "1 3 3"] | None]:
         """Returns the energy [eV], forces [eV/angstrom] and, if asked, the virial [eV] of one system.
 
-        The order of the sums is that of the list and its number of threads, so that bits are repeated.
+        observed: whether energy and virial are wanted; without them the energy is no number. The forces have the same
+        bits either way. The order of the sums is that of the list and its number of threads, so that bits are repeated.
         """
         positions, (cell, inverse_cell) = system.positions.detach().numpy(), self._geometry(system)
         x, y, z = held.places[:3]
         held.listed.images[:] = image_vectors(held.reaches, cell)
         threads, n_places, n_atoms = len(held.bounds) - 1, len(x), len(positions)
-        kernel = pair_kernel(self.pairs.shape(observed=True))
+        kernel = pair_kernel(self.pairs.shape(observed=observed))
         parts, out = self._room(threads, n_places), np.zeros((threads, 8))
         forces = np.empty((n_atoms, 3), positions.dtype)
         of_places, of_atoms = runs(n_places, threads), runs(n_atoms, threads)
@@ -90,6 +91,8 @@ class CompiledTerms:
         correction = self.beyond / abs(float(np.linalg.det(cell))) if self.beyond else 0.0
         if found is not None:
             found = found + correction * torch.eye(3, dtype=found.dtype)
+        if not observed:
+            return float("nan"), torch.from_numpy(forces), None
         return float(energy + total[0] + total[1] + correction), torch.from_numpy(forces), found
 
     def _geometry(self, system: System) -> tuple[Any, Any]:
