@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import shutil
 import signal
@@ -148,6 +149,7 @@ def _local_cluster(count: int) -> Iterator[Any]:
         processes=True,
         memory_limit=0,  # a run says itself what does not fit
         dashboard_address=None,
+        silence_logs=logging.ERROR,  # a worker that is lost is told by the point that it had
         env={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
     ) as cluster:
         with Client(cluster, set_as_default=False) as client:

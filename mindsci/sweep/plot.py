@@ -53,7 +53,7 @@ def _chosen(found: SweepData, show: Sequence[str]) -> tuple[list[str], list[tupl
     tables = {f"{table}/{name}": (table, name) for table, columns in found.tables.items() for name in list(columns)[1:]}
     lines = {name for name, column in found.results.items() if column.values.ndim == 1 and column.numeric}
     if not show:
-        varying = [name for name in found.results if name in lines and _varies(found.results[name])]
+        varying = [name for name in found.results if name in lines and _is_of_interest(found.results[name])]
         last = [(table, list(columns)[-1]) for table, columns in found.tables.items()]
         return [name for name in varying if name not in SPEED][:PANELS], last[:TABLES]
     for name in show:
@@ -62,9 +62,10 @@ def _chosen(found: SweepData, show: Sequence[str]) -> tuple[list[str], list[tupl
     return [name for name in show if name in lines], [tables[name] for name in show if name in tables]
 
 
-def _varies(column: Column) -> bool:
+def _is_of_interest(column: Column) -> bool:
     known = column.values[~numpy.isnan(column.values)]
-    return len(known) > 0 and bool((known != known[0]).any())
+    # Whole numbers count cells and steps.
+    return len(known) > 0 and bool((known != known[0]).any() and (known % 1 != 0).any())
 
 
 def _places(axis: Any, name: str, column: Column) -> Any:
