@@ -136,6 +136,30 @@ class VirtualSites(Tree):
     """w_x [1/angstrom]"""
 
 
+class PositionRestraints(Tree):
+    """1/2 k max(d - w, 0)^2 of the distance d of an atom, at its nearest image, from a place."""
+
+    atoms: Int[Tensor, " restraints"]
+    reference: Float[Tensor, "restraints 3"]
+    """[angstrom]; it stays where it is while a cell changes"""
+    stiffness: Float[Tensor, " restraints"]
+    """k [eV/angstrom^2]"""
+    width: Float[Tensor, " restraints"]
+    """w [angstrom]; 0 is a spring alone"""
+
+
+class DistanceRestraints(Tree):
+    """1/2 k times the square of how far the distance of two atoms lies outside of two bounds."""
+
+    atoms: Int[Tensor, "restraints 2"]
+    lower: Float[Tensor, " restraints"]
+    """[angstrom]"""
+    upper: Float[Tensor, " restraints"]
+    """[angstrom]; infinity for none"""
+    stiffness: Float[Tensor, " restraints"]
+    """k [eV/angstrom^2]"""
+
+
 class Residue(Tree):
     """A residue's name, number and chain as its file writes them."""
 
@@ -162,6 +186,8 @@ class Topology(Tree):
     constraints: DistanceConstraints | None = None
     waters: RigidWaters | None = None
     virtual_sites: VirtualSites | None = None
+    position_restraints: PositionRestraints | None = None
+    distance_restraints: DistanceRestraints | None = None
     connectivity: Int[Tensor, "links 2"] | None = None
     """all covalent bonds, also those without a term (rigid water): molecules are its connected parts"""
     atom_names: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from sponge.builders.joining import join_topologies
 from sponge.builders.molecules import from_file, from_smiles
 from sponge.builders.openmm_system import from_openmm_system
 from sponge.builders.replicas import replicate_topology
+from sponge.builders.restraints import restrain_distances, restrain_positions
 
 __all__ = [
     "Coordinates",
@@ -21,5 +22,7 @@ __all__ = [
     "read_coordinates",
     "repartition_hydrogen_mass",
     "replicate_topology",
+    "restrain_distances",
+    "restrain_positions",
     "with_born_radii",
 ]

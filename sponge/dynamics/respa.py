@@ -88,7 +88,10 @@ def constraints_of(flow: Any) -> Constraints | None:
 
 
 def fast_and_slow(topology: Topology) -> tuple[Topology, Topology]:
-    """Returns the covalent terms with 1-4 pairs, and the nonbonded ones: what usually is fast, and slow."""
-    covalent = ("bonds", "angles", "urey_bradley", "torsions", "impropers", "harmonic_impropers", "torsion_maps")
+    """Returns the covalent terms with 1-4 pairs and restraints, and the nonbonded ones: what is fast, and slow."""
+    covalent = (
+        *("bonds", "angles", "urey_bradley", "torsions", "impropers", "harmonic_impropers", "torsion_maps"),
+        *("position_restraints", "distance_restraints"),
+    )
     fast = tree.replace(topology, nonbonded=None, generalised_born=None)
     return fast, tree.replace(topology, pairs14=None, **dict.fromkeys(covalent))

@@ -16,9 +16,16 @@ from sponge.topology import HarmonicAngles, HarmonicBonds, HarmonicImpropers, Pe
 def between(system: System, first: Int[Tensor, " terms"], second: Int[Tensor, " terms"]) -> Float[Tensor, "terms 3"]:
     """Returns second - first at the nearest image [angstrom], for atoms much closer than half the cell."""
     vectors = system.positions.index_select(0, second) - system.positions.index_select(0, first)
+    return nearest_image(system, vectors, first)
+
+
+def nearest_image(
+    system: System, vectors: Float[Tensor, "terms 3"], atom: Int[Tensor, " terms"]
+) -> Float[Tensor, "terms 3"]:
+    """Returns vectors [angstrom] less the vectors of the cell of each atom's system that bring them nearest."""
     if not bool(system.periodic.any()):
         return vectors
-    owner = system.system.index_select(0, first)
+    owner = system.system.index_select(0, atom)
     complete = completed_cell(system.cell, system.periodic)
     with torch.no_grad():
         fractions = torch.einsum("td,tdk->tk", vectors, inverse(complete).index_select(0, owner))

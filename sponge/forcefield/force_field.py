@@ -13,7 +13,7 @@ from torch import Tensor
 from mindsci import tree
 from mindsci.errors import UnknownNameError
 from mindsci.kernels import choose_engine
-from sponge.forcefield import bonded, born, ewald, pairs, pme
+from sponge.forcefield import bonded, born, ewald, pairs, pme, restraints
 from sponge.forcefield.clusters import PARTS, ClusterList, ClusterSearch, CompiledTerms
 from sponge.forcefield.options import Options
 from sponge.forcefield.options import check as check_options
@@ -38,6 +38,8 @@ COVALENT: dict[str, Callable[[System, Any], Tensor]] = {
     "impropers": bonded.torsions,
     "harmonic_impropers": bonded.harmonic_impropers,
     "torsion_maps": torsion_maps,
+    "position_restraints": restraints.position_restraints,
+    "distance_restraints": restraints.distance_restraints,
 }
 
 
@@ -160,7 +162,9 @@ class ForceField(Potential):
         for name, energy in COVALENT.items():
             terms = getattr(topology, name)
             if terms is not None:
-                found[name] = _of_systems(system, terms.atoms[:, 0], energy(system, terms))
+                found[name] = _of_systems(
+                    system, terms.atoms.reshape(len(terms.atoms), -1)[:, 0], energy(system, terms)
+                )
         if topology.pairs14 is not None:
             found |= self._scaled_pairs(system, topology.pairs14)
         if topology.nonbonded is not None:
