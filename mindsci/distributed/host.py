@@ -23,10 +23,10 @@ _mapped: dict[int, int] = {}
 def host_tensor(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Returns an uninitialised tensor in the host pool beside `device`; its memory goes with the last view of it."""
     if device.type != "cpu":
-        return torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
+        return torch.empty(tuple(shape), dtype=dtype, device="cpu", pin_memory=True)
     numel = math.prod(shape)
     if not numel:
-        return torch.empty(tuple(shape), dtype=dtype)
+        return torch.empty(tuple(shape), dtype=dtype, device="cpu")
     memory = mmap.mmap(-1, numel * dtype.itemsize)
     found = torch.frombuffer(memory, dtype=dtype, count=numel).view(tuple(shape))
     _mapped[found.data_ptr()] = len(memory)
@@ -77,7 +77,8 @@ def shards_to_host(model: nn.Module) -> None:
         model._apply(moved)  # an FSDPModule's takes up the new shards, and calls those of its children
 
 
-def group_of_one() -> None:
+def group_of_one(device: str = "cpu") -> None:
     """Opens a process group of this process alone where none is open: a mesh of size 1 needs one."""
     if not dist.is_initialized():
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)

@@ -258,7 +258,7 @@ class _Copies:
         self._events: dict[int, torch.cuda.Event] = {}
 
     def to_host(self, key: int, source: Tensor, target: Tensor) -> None:
-        if self._out is None:
+        if self._out is None or source.device.type == "cpu":  # shards of streamed weights are on the host
             target.copy_(source)
             return
         self._out.wait_stream(torch.cuda.current_stream(source.device))

@@ -91,7 +91,7 @@ def spread(
 
 def mesh_of(layout: Layout, device: str) -> DeviceMesh:
     """Returns the processes as a table: stages, different data, parts of matrices along its three axes."""
-    group_of_one()
+    group_of_one(device)
     shape = (layout.pipeline, layout.data, layout.tensor)
     return init_device_mesh(device, shape, mesh_dim_names=("pipeline", "data", "tensor"))
 
