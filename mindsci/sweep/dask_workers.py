@@ -165,7 +165,11 @@ def _slurm_cluster(given: dict[str, str], jobs: int, folder: Path) -> Iterator[A
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, before)  # the import puts a handler of its own there, which exits
     cores = int(given.get("cores", "1"))
-    options = {"queue": given.get("partition"), "account": given.get("account"), "interface": given.get("interface")}
+    options: dict[str, Any] = {
+        "queue": given.get("partition"),
+        "account": given.get("account"),
+        "interface": given.get("interface"),
+    }
     with SLURMCluster(
         cores=1,  # of Dask: points at a time; a run has all threads of its job
         processes=1,
