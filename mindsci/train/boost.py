@@ -201,7 +201,7 @@ ACCELERATIONS = (
         what="weights travel every few steps alone",
     ),
     Acceleration(
-        key="trainer.schedule_scale", part="strategy", on={2: 0.6, 3: 0.4},
+        key="trainer.schedule_scale", part="strategy", on={2: 0.75, 3: 0.7},
         what="a shorter schedule, for what the rest gains in a step",
     ),
     Acceleration(
@@ -227,6 +227,7 @@ ACCELERATIONS = (
     ),
     Acceleration(
         key="trainer.selective", part="strategy", on={3: {}}, illegal=_items,
+        by_hand="the items left out are missed",
         what="half the items are differentiated, those of the largest loss",
     ),
 )  # fmt: skip
