@@ -26,6 +26,7 @@ from elec.geometry import Scene, sphere
 from elec.geometry.scene import Body
 from elec.grid import Grid
 from elec.materials import Material
+from elec.validation.cavities import cylinder_case
 from mindsci import tree
 
 LAYERS = ((4, 3), (3, 4), (5, 2))
@@ -133,6 +134,22 @@ def everything(
         sources=[source, *driven] if lossy else driven,
         probes=[probe, point_probe(0, (12, 5, 9)), point_probe(4, (7, 9, 11))],
         monitors=Monitors(boxes=boxes, frequencies=(5e9, 9e9), every=3),
+        engine=engine,
+    )
+    return grid, step
+
+
+def cut_metal(*, engine: str = "reference", dtype: torch.dtype = torch.float64) -> tuple[Grid, YeeStep]:
+    """A cavity whose walls cut cells at a slant, with a dipole, probes and monitors inside."""
+    grid, media = cylinder_case(14, tilt=0.35)
+    middle = tuple(count // 2 for count in grid.shape)
+    inside = Box(low=tuple(n - 2 for n in middle), high=tuple(n + 2 for n in middle))  # type: ignore[arg-type]
+    step = yee_step(
+        grid,
+        tree.to(media, dtype=dtype),
+        sources=[dipole(grid, 1, middle, PULSE)],  # type: ignore[arg-type]
+        probes=[point_probe(0, middle), point_probe(4, middle)],  # type: ignore[arg-type]
+        monitors=Monitors(boxes=(inside,), frequencies=(6e9,), every=3),
         engine=engine,
     )
     return grid, step

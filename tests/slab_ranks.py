@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fdtd_problems import everything, slanted
+from fdtd_problems import cut_metal, everything, slanted
 
 from elec.case import AntennaCase, FieldsCase
 from elec.fdtd import Walls, YeeStep, cpu
@@ -38,6 +38,7 @@ PROBLEMS: dict[str, Callable[..., tuple[Grid, YeeStep]]] = {
     "periodic": lambda **kind: everything(lossy=False, walls=AROUND, **kind),
     "bloch": lambda **kind: everything(lossy=False, walls=BLOCH, **kind),
     "slanted": slanted,
+    "cut metal": cut_metal,
     # The border lies in the layers.
     "layers": lambda **kind: everything(layers=((13, 3), (3, 4), (5, 2)), **kind),
     "high layers": lambda **kind: everything(layers=((3, 13), (3, 4), (5, 2)), **kind),
