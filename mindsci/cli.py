@@ -76,7 +76,7 @@ def plan(
     from mindsci import config, units
     from mindsci.distributed.explain import explain
 
-    loaded = config.load_case(case, settings)
+    loaded = config.load_case(case, settings, resolve=False)
     host = units.parse(host_memory, "byte") if host_memory else float("inf")
     made = explain(loaded, ranks, units.parse(memory, "byte"), host)
     print(made.to_json() if as_json else made.text())

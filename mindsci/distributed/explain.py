@@ -96,7 +96,7 @@ def explain(case: Any, ranks: int, memory: float, host_memory: float = float("in
         raise InputError(f'a case of task "{case.task}" cannot be planned; "mindsci/language_model" can')
     model, tokens = case.profile()
     machine = case.cluster.machine(memory, host_memory)
-    found = estimates(model, ranks, machine, tokens=tokens, precision=(case.parallel or Layout()).precision)
+    found = estimates(model, ranks, machine, tokens=tokens, precision=getattr(case.parallel, "precision", "float32"))
     return Plan(model=model, ranks=ranks, machine=machine, tokens=tokens, found=found)
 
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy
 import torch
 import torch.distributed as dist
 from jaxtyping import Float, Int, UInt8
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mindsci.config import InputFile, Quantity, Table
-from mindsci.distributed import Machine, Profile, profile
+from mindsci.distributed import Layout, Machine, Profile, profile
 from mindsci.errors import InputError, StorageError
 from mindsci.nn import Transformer
 from mindsci.runs import Run
 from mindsci.train.batches import Batches
 from mindsci.train.case import TrainingCase
+from mindsci.train.parallel import processes
 from mindsci.train.task import Task
 
 BYTES = 256
@@ -72,6 +74,26 @@ class ClusterTable(Table):
             host_link=self.host_link,
             host_update=self.host_update,
         )
+
+
+class AutomaticLayout(Table):
+    """`[parallel]` that leaves the layout to the planner: the fastest that fits the processes that run."""
+
+    plan: Literal["auto"]
+    memory: Quantity("byte")
+    """of each process's device"""
+    host_memory: Quantity("byte") | None = None
+    """of the host, for each process; no limit by default"""
+
+
+def _kind(value: Any) -> str:
+    automatic = "plan" in value if isinstance(value, dict) else isinstance(value, AutomaticLayout)
+    return "automatic" if automatic else "layout"
+
+
+Parallel = Annotated[
+    Annotated[Layout, Tag("layout")] | Annotated[AutomaticLayout, Tag("automatic")], Discriminator(_kind)
+]
 
 
 class LanguageTask(Task):
@@ -135,6 +157,23 @@ class LanguageCase(TrainingCase):
     data: TextTable = TextTable()
     model: DecoderTable = DecoderTable()
     cluster: ClusterTable = ClusterTable()
+    parallel: Parallel | None = None  # type: ignore[assignment]
+
+    def resolved(self) -> Self:
+        """Returns the case with a layout in place of a plan, and the keys that `boost` sets."""
+        table = self.parallel
+        if not isinstance(table, AutomaticLayout):
+            return super().resolved()
+        from mindsci.distributed.explain import explain
+
+        ranks = processes()
+        made = explain(self, ranks, table.memory, math.inf if table.host_memory is None else table.host_memory)
+        if not made.fits:
+            raise InputError(
+                f'parallel.plan = "auto": no layout of {ranks} processes with {table.memory / 2**30:.1f} GiB each '
+                f"fits; `mindsci plan --ranks {ranks}` shows the nearest ones; use more processes or a smaller model"
+            )
+        return self.model_copy(update={"parallel": made.found[0].layout}).resolved()
 
     def build(self, run: Run) -> LanguageTask:
         """Returns the task, with a new model."""
@@ -145,7 +184,7 @@ class LanguageCase(TrainingCase):
         except OSError as error:
             raise StorageError(f"cannot read data.file '{self.data.file}': {error.strerror}") from None
         text = torch.from_numpy(numpy.frombuffer(content, dtype=numpy.uint8).copy())
-        shared = self.parallel is not None and self.parallel.expert > 1
+        shared = isinstance(self.parallel, Layout) and self.parallel.expert > 1
         model = Transformer(**self.model.model_dump(), group=dist.group.WORLD if shared else None)
         return LanguageTask(model, text, self.data, shuffle_seed=self.seed)
 

@@ -57,3 +57,15 @@ def test_a_missing_text_a_short_one_and_a_layout_that_cannot_run_are_refused(tmp
             execute(case(tmp_path, text, **tables), tmp_path / "refused", quiet=True)
     with pytest.raises(StorageError, match="cannot read data"):
         execute(case(tmp_path, None, data={"file": "absent.txt"}), tmp_path / "absent", quiet=True)
+
+
+def test_a_plan_takes_the_place_of_a_layout_that_is_left_to_it(tmp_path: Path) -> None:
+    automatic = {"parallel": {"plan": "auto", "memory": "1 GiB"}}
+    found = case(tmp_path, "abc" * 1000, **automatic).resolved()
+    assert found.parallel.ranks == 1
+    with pytest.raises(InputError, match=r"no layout of 1 processes with 0\.0 GiB each fits"):
+        case(tmp_path, None, parallel={"plan": "auto", "memory": "10 kB"}).resolved()
+    with pytest.raises(InputError, match=r"parallel.*: unknown key; did you mean 'memory'"):
+        case(tmp_path, None, parallel={"plan": "auto", "memry": "1 GiB", "memory": "1 GiB"})
+    with pytest.raises(InputError, match=r"parallel.*: unknown key; did you mean 'tensor'"):
+        case(tmp_path, None, parallel={"tensr": 2})
