@@ -31,6 +31,8 @@ LAYOUTS: list[dict[str, Any]] = [
     {"data": 2, "expert": 2, "shard": "gradients", "recompute": "full"},
     {"tensor": 2},
     {"tensor": 2, "recompute": "full"},
+    {"tensor": 2, "recompute": "selective"},
+    {"data": 2, "expert": 2, "shard": "parameters", "recompute": "selective"},
     {"data": 2, "offload": "optimizer"},
     {"data": 2, "offload": "optimizer", "shard": "optimizer"},
     {"data": 2, "offload": "optimizer", "shard": "gradients"},
@@ -49,7 +51,7 @@ LAYOUTS: list[dict[str, Any]] = [
     {"pipeline": 2, "micro_batches": 4, "schedule": "1f1b"},
     {"pipeline": 2, "micro_batches": 4, "schedule": "interleaved"},
     {"pipeline": 2, "micro_batches": 4, "schedule": "zero_bubble"},
-    {"pipeline": 2, "micro_batches": 2, "offload": "optimizer"},
+    {"pipeline": 2, "micro_batches": 2, "recompute": "selective", "offload": "optimizer"},
     {"pipeline": 2, "micro_batches": 2, "offload": "activations", "recompute": "full"},
     {"pipeline": 2, "micro_batches": 2, "precision": "bfloat16", "offload": "optimizer"},
 ]

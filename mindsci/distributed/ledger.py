@@ -123,6 +123,10 @@ def activations(model: Profile, layout: Layout, tokens: int) -> tuple[float, flo
     if layout.recompute == "full":
         kept = away = model.kept_input / layout.pipeline * parallel
         block = model.kept_block / layout.tensor
+    elif layout.recompute == "selective":
+        products = model.kept_products - model.kept_input
+        kept = (model.kept_input / layout.pipeline + products / parts) * parallel
+        block = model.kept_block / layout.tensor - model.kept_products / model.blocks / layout.tensor
     if layout.offload == "activations":
         kept, block = 0.0, model.kept_block / layout.tensor  # until the block at work has ended
     else:

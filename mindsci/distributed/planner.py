@@ -31,6 +31,8 @@ class Machine(Tree):
     """to other processes [bytes/s]"""
     host_link: float = 20e9
     """to the host [bytes/s]"""
+    memory_link: float = 2e12
+    """to its own memory [bytes/s]"""
     host_update: float = 1e9
     """parameters that the host's Adam updates in a second"""
     device_update: float = 50e9
@@ -93,7 +95,9 @@ def layouts(
         experts = [n for n in _divisors(data) if model.n_experts % n == 0] if model.n_experts else [1]
         shards: tuple[Any, ...] = ("none", "optimizer", "gradients", "parameters") if data > 1 else ("none",)
         schedules = ("1f1b", "interleaved", "zero_bubble") if pipeline > 1 else ("1f1b",)
-        choices: Any = itertools.product(experts, shards, OFFLOADS, ("none", "full"), schedules, micro_batches)
+        choices: Any = itertools.product(
+            experts, shards, OFFLOADS, ("none", "selective", "full"), schedules, micro_batches
+        )
         for expert, shard, offload, recompute, schedule, parts in choices:
             if pipeline > 1 and parts < pipeline:
                 continue  # stages would stand idle for more than half of the time
@@ -136,15 +140,20 @@ def step_times(model: Profile, layout: Layout, machine: Machine, tokens: int) ->
     """Returns the seconds of each part of a step.
 
     A ring moves 2 (n - 1) / n of what it sums, (n - 1) / n of what it gathers or scatters. A token is multiplied with
-    each active parameter once forward, twice backward, once more where blocks are computed again.
+    each active parameter once forward, twice backward, once more where blocks are computed again as a whole; what is
+    not kept is then written and read once more.
     """
     item = 2.0 if layout.precision == "bfloat16" else 4.0
     rate = machine.arithmetic * (1.0 if layout.precision == "bfloat16" else 0.5)
     passes = 4.0 if layout.recompute == "full" else 3.0
+    walks = 3.0 if layout.recompute == "none" else 4.0  # of what travels between processes inside of blocks
     own, at_once = share(model, layout), tokens / layout.data
     parts, blocks = layout.micro_batches, model.blocks / layout.pipeline
     work = passes * 2.0 * model.active * tokens / (layout.ranks * rate)
     times = {"arithmetic": work, "idle": work * bubble(layout)}
+    remaining = {"none": model.kept, "selective": model.kept_products, "full": model.kept_input}[layout.recompute]
+    again = item / 2.0 * (model.kept - remaining) * at_once / (layout.tensor * layout.pipeline)
+    times["again"] = 2.0 * again / machine.memory_link
 
     gathers = {"none": 0, "optimizer": 0, "gradients": 0, "parameters": 2}[layout.shard] * parts
     sums = parts if layout.shard in ("gradients", "parameters") else 1
@@ -158,10 +167,10 @@ def step_times(model: Profile, layout: Layout, machine: Machine, tokens: int) ->
 
     row = item * at_once * model.features
     # Two sums forward and two backward in each block, and those of the blocks computed again.
-    times["tensor"] = blocks * 2 * (passes - 1) * 2 * (layout.tensor - 1) / layout.tensor * row / machine.link
+    times["tensor"] = blocks * 2 * (walks - 1) * 2 * (layout.tensor - 1) / layout.tensor * row / machine.link
     away = (layout.expert - 1) / layout.expert
     mixtures = blocks if model.n_experts else 0
-    times["experts"] = mixtures * 2 * (passes - 1) * model.choices * away * row / layout.tensor / machine.link
+    times["experts"] = mixtures * 2 * (walks - 1) * model.choices * away * row / layout.tensor / machine.link
     runs = 2 if layout.schedule == "interleaved" else 1
     times["stages"] = 2 * runs * row / machine.link if layout.pipeline > 1 else 0.0
 

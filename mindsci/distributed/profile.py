@@ -13,7 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from mindsci.distributed.again import is_product
 from mindsci.distributed.kept import view_key
 from mindsci.errors import InputError
 from mindsci.nn import Experts
@@ -40,6 +43,8 @@ class Profile(Tree):
     """bytes that a token keeps in all blocks for the way back"""
     kept_input: float
     """bytes that a token keeps of all blocks' inputs alone"""
+    kept_products: float
+    """bytes that a token keeps of all blocks' inputs and matrix products"""
     kept_rest: float
     """bytes that a token keeps outside the blocks, the logits' gradient included"""
     kept_block: float
@@ -65,7 +70,7 @@ def profile(build: Callable[..., nn.Module], config: dict[str, Any], length: int
         blocks = getattr(model, "blocks", None)
         if not isinstance(blocks, nn.ModuleList):
             raise InputError(f"{type(model).__name__} has no ModuleList `blocks`, which a plan cuts and shards by")
-        kept, views = _kept(model, blocks, torch.zeros(1, length, dtype=torch.long))
+        kept, views, products = _kept(model, blocks, torch.zeros(1, length, dtype=torch.long))
     parts = [module for module in model.modules() if isinstance(module, Experts)]
     experts = sum(parameter.numel() for part in parts for parameter in part.parameters())
     in_blocks = sum(parameter.numel() for parameter in blocks.parameters())
@@ -84,6 +89,7 @@ def profile(build: Callable[..., nn.Module], config: dict[str, Any], length: int
         tokens=length,
         kept=sum(inside),
         kept_input=2.0 * features * len(blocks),
+        kept_products=2.0 * features * len(blocks) + products / length,
         # The cross entropy keeps its log-probabilities, and hands back their gradient, in float32.
         kept_rest=kept.get(-1, 0) / length + 2 * 4.0 * vocabulary,
         kept_block=max(inside),
@@ -91,10 +97,24 @@ def profile(build: Callable[..., nn.Module], config: dict[str, Any], length: int
     )
 
 
-def _kept(model: nn.Module, blocks: nn.ModuleList, tokens: Tensor) -> tuple[dict[int, int], dict[int, int]]:
+class _Products(TorchDispatchMode):
+    """Counts the bytes of the matrix products in blocks."""
+
+    def __init__(self, place: list[int]) -> None:
+        super().__init__()
+        self.bytes, self._place = 0, place
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if self._place[0] >= 0 and is_product(func):
+            self.bytes += sum(leaf.nbytes for leaf in tree_leaves(found) if isinstance(leaf, Tensor))
+        return found
+
+
+def _kept(model: nn.Module, blocks: nn.ModuleList, tokens: Tensor) -> tuple[dict[int, int], dict[int, int], int]:
     """Bytes kept for the way back in each block, and outside (-1); a weight is kept anyway and not counted.
 
-    Then those of the blocks' views, each by itself.
+    Then those of the blocks' views, each by itself, and those of the matrix products of all blocks.
     """
     weights = {id(parameter) for parameter in model.parameters()}
     storages = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
@@ -116,13 +136,14 @@ def _kept(model: nn.Module, blocks: nn.ModuleList, tokens: Tensor) -> tuple[dict
     hooks = []
     for index, block in enumerate(blocks):
         hooks += [block.register_forward_pre_hook(enter(index)), block.register_forward_hook(enter(-1))]
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    products = _Products(place)
+    with products, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         kept_alive = model(tokens)
     for hook in hooks:
         hook.remove()
     del kept_alive
     within, apart = ({index: sum(sizes.values()) for index, sizes in one.items()} for one in (found, views))
-    return within, apart
+    return within, apart, products.bytes
 
 
 @contextmanager

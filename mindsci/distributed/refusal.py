@@ -30,6 +30,11 @@ def refusal(layout: Layout) -> str:
         )
     if layout.tensor > 1 and layout.expert > 1:
         return "parallel.tensor does not divide experts that are spread over processes; use tensor or expert"
+    if layout.recompute == "selective" and layout.offload == "activations":
+        return (
+            'parallel.recompute = "selective" keeps products on the device, and offload = "activations" would move '
+            'inputs of blocks alone; use recompute = "none" or "full"'
+        )
     if layout.pipeline > 1:
         return _of_pipelines(layout)
     if layout.offload == "parameters":
@@ -70,7 +75,7 @@ def _of_pipelines(layout: Layout) -> str:
         )
     if layout.expert > 1:
         return "parallel.pipeline does not carry the balance losses of experts from stage to stage; use expert without"
-    if layout.schedule == "zero_bubble" and layout.recompute == "full":
+    if layout.schedule == "zero_bubble" and layout.recompute != "none":
         return (
             'parallel.schedule = "zero_bubble" takes gradients of inputs and of weights apart: blocks would have to be '
             'computed twice again; use "1f1b" with recompute'

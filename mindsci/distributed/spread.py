@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
-from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from mindsci.distributed.again import recompute
 from mindsci.distributed.average import AveragedGradients
 from mindsci.distributed.divide import divide
 from mindsci.distributed.host import group_of_one, local, shards_to_host
@@ -56,15 +56,14 @@ def spread(
     whole = model if outer is None else outer
     own = {id(parameter) for parameter in _experts(model)} if layout.expert > 1 else set()
     blocks = list(getattr(model, "blocks", ()))
-    if not blocks and (layout.recompute == "full" or layout.offload == "activations"):
+    if not blocks and (layout.recompute != "none" or layout.offload == "activations"):
         raise InputError(f"a {type(model).__name__} has no list `blocks` to recompute or to offload; leave that out")
     if layout.precision == "bfloat16" and layout.offload != "parameters":
         model.to(torch.bfloat16)
     if layout.tensor > 1:
         divide(model, mesh_of(layout, device)["tensor"])
-    if layout.recompute == "full":
-        chosen = set(blocks)
-        apply_activation_checkpointing(model, check_fn=lambda module: module in chosen)
+    if layout.recompute != "none":
+        recompute(model, blocks, layout.recompute)
         blocks = list(getattr(model, "blocks", ()))
     if layout.offload == "activations":
         # Before blocks are sharded: their weights are then gathered when these hooks look at them.

@@ -25,8 +25,9 @@ class Layout(Table):
     offload: Literal["none", "optimizer", "parameters", "activations"] = "none"
     """"optimizer": float32 weights, moments and the update live on the host. "parameters": these, and weights come to
     the device block by block. "activations": what blocks keep for the way back waits on the host."""
-    recompute: Literal["none", "full"] = "none"
-    """"full": a block keeps its input alone, and is computed again on the way back."""
+    recompute: Literal["none", "selective", "full"] = "none"
+    """"full": a block keeps its input alone, and is computed again on the way back. "selective": it keeps the results
+    of its matrix products too, and computes the rest again."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """"bfloat16": weights and gradients of the steps in bfloat16, the optimizer's in float32."""
     schedule: Literal["gpipe", "1f1b", "interleaved", "zero_bubble"] = "1f1b"
