@@ -37,6 +37,10 @@ KCAL_PER_MOL_EV = 1000 * constants.calorie / constants.N_A / constants.e
 """1 kcal/mol [eV]"""
 KJ_PER_MOL_EV = 1000 / constants.N_A / constants.e
 """1 kJ/mol [eV]"""
+PASCAL_EV = 1e-30 / constants.e
+"""1 Pa [eV/angstrom^3]"""
+DALTON_KG = constants.physical_constants["atomic mass constant"][0]
+"""1 Da [kg]"""
 
 
 @functools.cache

@@ -1,47 +1,29 @@
-"""The case of task "sponge/md": a system, a potential, a minimisation and stages of dynamics."""
+"""The case of task "sponge/md": a system, its forces, a minimisation and stages of dynamics."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from mindsci import hub
-from mindsci.config import Case, InputFile, Quantities, Quantity, Table
+from mindsci.config import Case, InputFile, Quantity, Table
+from mindsci.errors import InputError
 from mindsci.runs import Run
-from mindsci.solvers import Flow
 from sponge.analysis.case import AnalysisTable
-from sponge.builders import from_file, from_smiles
-from sponge.dynamics import (
-    Forces,
-    NoseHooverChain,
-    OrnsteinUhlenbeck,
-    StochasticRescaling,
-    langevin,
-    nose_hoover,
-    stochastic_rescaling,
-    velocity_verlet,
-)
+from sponge.batch import replicate
+from sponge.builders import replicate_topology
+from sponge.force_field_table import ForceFieldTable, net_charge
+from sponge.forcefield import ForceField
+from sponge.model import Model
 from sponge.potentials.loading import load_potential
-from sponge.simulation import simulate
+from sponge.potentials.potential import Potential
+from sponge.simulation import Simulation
+from sponge.stages import Stage
 from sponge.system import System
-
-
-class SystemTable(Table):
-    """`[system]`: what is simulated, by SMILES string or from a structure file."""
-
-    smiles: str | None = None
-    file: InputFile | None = None
-    replicas: int = Field(default=1, ge=1)
-    """copies that run side by side as one batch, each with random numbers of its own"""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.smiles is None) == (self.file is None):
-            raise ValueError('give one of smiles = "CCO" and file = "structure.pdb"')
-        return self
+from sponge.system_table import SystemTable
+from sponge.threads import suited_threads
 
 
 class PotentialTable(Table):
@@ -72,107 +54,25 @@ class MinimiseTable(Table):
 
     max_force: Quantity("eV/angstrom") = "0.01 eV/angstrom"
     max_steps: int = Field(default=2000, ge=1)
-    method: Literal["fire", "lbfgs"] = "fire"
-
-
-class _Stage(Table):
-    n_steps: int = Field(ge=1)
-    dt: Quantity("fs")
-    momenta: Literal["keep", "draw"] | None = None
-    """draw: from the Maxwell-Boltzmann distribution; by default only for the first stage of a system at rest"""
-
-    temperature: Quantities("K") | None = None
-    """one for all, or a list with one for each replica"""
-
-    @model_validator(mode="after")
-    def _is_physical(self) -> Self:
-        if not self.dt > 0:
-            raise ValueError(f'dt = {self.dt} fs; use a positive one, such as "0.5 fs"')
-        if min(self.temperatures(), default=0.0) < 0:
-            raise ValueError(f"temperature = {min(self.temperatures())} K; none is negative")
-        return self
-
-    def temperatures(self) -> tuple[float, ...]:
-        """Returns the temperatures that the stage names [K]."""
-        given = self.temperature
-        return given if isinstance(given, tuple) else () if given is None else (given,)
-
-    def kelvin(self) -> float | Tensor:
-        """Returns the temperature of all systems, or a tensor with one for each."""
-        given = self.temperature
-        return torch.tensor(given, dtype=torch.float64) if isinstance(given, tuple) else given
-
-
-class LangevinStage(_Stage):
-    """A stage at constant temperature, BAOAB."""
-
-    kind: Literal["langevin"]
-    temperature: Quantities("K")
-    friction: Quantity("1/fs") = "0.01 / fs"
-
-    @model_validator(mode="after")
-    def _slows_down(self) -> Self:
-        if self.friction < 0:
-            raise ValueError(f"friction = {self.friction} / fs; it is not negative")
-        return self
-
-    def begin(self, forces: Forces, system: System, seed: int) -> tuple[Flow, System]:
-        """Returns the flow of one step, and the system as it needs it."""
-        thermostat = OrnsteinUhlenbeck.of(system, temperature=self.kelvin(), friction=self.friction, seed=seed)
-        return langevin(forces, thermostat), system
-
-
-class NoseHooverStage(_Stage):
-    """A stage at constant temperature, a Nosé-Hoover chain: deterministic, and it keeps the total momentum."""
-
-    kind: Literal["nose_hoover"]
-    temperature: Quantities("K")
-    period: Quantity("fs") = "100 fs"
-    links: int = Field(default=3, ge=1)
-
-    def begin(self, forces: Forces, system: System, seed: int) -> tuple[Flow, System]:
-        """Returns the flow of one step, and the system with its chain."""
-        thermostat = NoseHooverChain.of(system, temperature=self.kelvin(), period=self.period, links=self.links)
-        return nose_hoover(forces, thermostat), thermostat.start(system)
-
-
-class RescalingStage(_Stage):
-    """A stage at constant temperature, stochastic velocity rescaling; it keeps the total momentum."""
-
-    kind: Literal["csvr"]
-    temperature: Quantities("K")
-    time: Quantity("fs") = "100 fs"
-
-    def begin(self, forces: Forces, system: System, seed: int) -> tuple[Flow, System]:
-        """Returns the flow of one step, and the system with its count of heat."""
-        thermostat = StochasticRescaling.of(system, temperature=self.kelvin(), time=self.time, seed=seed)
-        return stochastic_rescaling(forces, thermostat), thermostat.start(system)
-
-
-class NVEStage(_Stage):
-    """A stage at constant energy, BAB; its temperature serves to draw momenta, if they are drawn."""
-
-    kind: Literal["nve"]
-
-    def begin(self, forces: Forces, system: System, seed: int) -> tuple[Flow, System]:
-        """Returns the flow of one step, and the system as it needs it."""
-        return velocity_verlet(forces), system
-
-
-Stage = Annotated[LangevinStage | NoseHooverStage | RescalingStage | NVEStage, Field(discriminator="kind")]
+    method: Literal["fire", "lbfgs", "steepest_descent"] = "fire"
 
 
 class OutputTable(Table):
     """`[output]`: a frame is kept after every so many steps of a stage."""
 
     every: int = Field(default=10, ge=1)
+    pressure: bool | None = None
+    """whether frames have a pressure, which costs the virial of every step; with a barostat unless told otherwise"""
 
 
 class MolecularDynamicsCase(Case):
     """The whole case file."""
 
     system: SystemTable
-    potential: PotentialTable
+    potential: PotentialTable | None = None
+    """a learned one"""
+    forcefield: ForceFieldTable | None = None
+    """the classical one of a system with a topology, unless a potential is given"""
     minimise: MinimiseTable | None = None
     stages: list[Stage] = Field(min_length=1)
     output: OutputTable = OutputTable()
@@ -193,22 +93,70 @@ class MolecularDynamicsCase(Case):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _one_kind_of_forces(self) -> Self:
+        if self.potential is not None and self.forcefield is not None:
+            raise ValueError("give [potential], a learned one, or [forcefield], the classical one of a topology")
+        if self.potential is None and not self.system.has_topology:
+            raise ValueError(
+                "add a [potential]: only a system from prmtop, top or dataset brings a force field of its own"
+            )
+        return self
+
+    @property
+    def cell_moves(self) -> bool:
+        """Whether a stage has a barostat."""
+        return any(getattr(stage, "barostat", None) is not None for stage in self.stages)
+
     def run(self, run: Run) -> None:
         """Simulates, and writes the trajectory, energies, a picture and the figures of the run."""
+        table = self.forcefield or ForceFieldTable()
         dtype = getattr(torch, self.precision)
-        if self.system.smiles is not None:
-            system = from_smiles(self.system.smiles, seed=self.seed, dtype=dtype)
-        else:
-            system = from_file(self.system.file, dtype=dtype)  # type: ignore[arg-type]
+        rigid = table.rigid() if self.potential is None else {}
+        system, topology = self.system.load(seed=self.seed, dtype=dtype, **rigid)
+        if topology is not None and self.potential is None:
+            system, topology = table.prepared(system, topology)
+        system = replicate(system.to(run.device), self.system.replicas)
+        if topology is not None:
+            topology = replicate_topology(topology, self.system.replicas)
+        with suited_threads(system):
+            if self.potential is not None:
+                potential = self._learned(run, dtype)
+                model = Model.of(potential, system, virial=self._wants_virial(system))
+            else:
+                assert topology is not None
+                field = table.build(system, topology, cell_moves=self.cell_moves)
+                self._tell(run, system, field)
+                options = {"virial": self._wants_virial(system), "tolerance": table.constraint_tolerance}
+                model = Model.of(field, system, field.topology, **options)
+            Simulation(self, run, model).finish()
+
+    def _wants_virial(self, system: System) -> bool:
+        asked = self.output.pressure
+        if asked and not bool(system.periodic.all()):
+            raise InputError("output.pressure: the system is not periodic along all three axes and has no pressure")
+        return self.cell_moves if asked is None else asked or self.cell_moves
+
+    def _learned(self, run: Run, dtype: torch.dtype) -> Potential:
+        table = self.potential
+        assert table is not None
         potential = load_potential(
-            pretrained=self.potential.pretrained,
-            model=self.potential.models or self.potential.model,
-            device=run.device,
-            dtype=dtype,
+            pretrained=table.pretrained, model=table.models or table.model, device=run.device, dtype=dtype
         )
-        if self.potential.pretrained is not None:
-            domain = hub.find_card(hub.PretrainedCard, self.potential.pretrained).domain
+        if table.pretrained is not None:
+            domain = hub.find_card(hub.PretrainedCard, table.pretrained).domain
             limits = "".join(f"; {name} {limit}" for name, limit in domain.limits.items())
-            run.log(f"{self.potential.pretrained} is made for: {domain.description}{limits}")
-        fast = potential.for_use(device=run.device, dtype=dtype, engine=self.potential.engine)
-        simulate(self, run, system, fast)
+            run.log(f"{table.pretrained} is made for: {domain.description}{limits}")
+        return potential.for_use(device=run.device, dtype=dtype, engine=table.engine)
+
+    def _tell(self, run: Run, system: System, field: ForceField) -> None:
+        """Logs how the force field is summed, and warns of a charge that no ion balances."""
+        options = field.options
+        cutoff = "" if options.coulomb == "all" else f", cutoff {options.cutoff:g} angstrom"
+        run.log(f"{system.n_atoms} atoms; lennard_jones {options.lennard_jones}, coulomb {options.coulomb}{cutoff}")
+        charge = net_charge(system, field.topology)
+        if charge and options.splits:
+            run.log(
+                f"warning: the net charge is {charge:+.3g} e, which a uniform background balances: pressures and "
+                "energies are shifted. Add ions to the system, or check its charges"
+            )

@@ -24,6 +24,7 @@ plugin = Plugin(
         "deepmd": "sponge.data.deepmd:read",
         "cybertron": "sponge.data.cybertron:read",
         "structures": "sponge.data.files:read",
+        "prepared": "sponge.builders.prepared:read",
     },
     validations={
         "nve": "sponge.validate:nve",

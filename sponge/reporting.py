@@ -9,6 +9,8 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
+from sponge.trajectory import BAR, Topology, volume_and_density
+
 
 def drift(time: NDArray[Any], energy: NDArray[Any]) -> tuple[float, float]:
     """Returns the slope of an energy over time, and the root mean square about that line."""
@@ -27,14 +29,18 @@ def stage_frames(stages: Sequence[Any], frames: NDArray[Any]) -> Iterator[tuple[
             yield f"stage {number} ({stage.kind})", stage, own
 
 
-def figures(stages: Sequence[Any], frames: NDArray[Any], n_atoms: int) -> dict[str, Any]:
-    """Returns what a run found: mean temperature of each stage, and how well NVE kept its energy."""
+def figures(stages: Sequence[Any], frames: NDArray[Any], topology: Topology) -> dict[str, Any]:
+    """Returns what a run found: mean temperature, density and pressure of each stage, how well NVE kept its energy."""
     found: dict[str, Any] = {"steps": sum(stage.n_steps for stage in stages), "frames": len(frames)}
     for name, stage, own in stage_frames(stages, frames):
         found[f"{name} mean temperature [K]"] = float(own["temperature"].mean())
+        if getattr(stage, "barostat", None) is not None:
+            found[f"{name} mean density [g/cm^3]"] = float(volume_and_density(own, topology)[1].mean())
+        if bool(numpy.isfinite(own["pressure"]).all()):
+            found[f"{name} mean pressure [bar]"] = float(own["pressure"].mean() / BAR)
         if stage.kind == "nve":
             slope, rms = drift(own["time"], own["potential"] + own["kinetic"])
-            found[f"{name} energy drift [meV/ps/atom]"] = 1e6 * slope / n_atoms
+            found[f"{name} energy drift [meV/ps/atom]"] = 1e6 * slope / len(topology.masses)
             found[f"{name} energy fluctuation, rms [meV]"] = 1e3 * rms
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from mindsci import tree
@@ -21,7 +20,10 @@ def kept(system: System) -> dict[str, Tensor]:
     found = dict(tree.named_leaves(tree.replace(system, neighbors=None, deviation=None)))
     held = system.neighbors
     if held is not None and held.origin is not None:
-        found |= {ORIGIN: held.origin, ORIGIN_CELL: held.origin_cell}
+        found[ORIGIN] = held.origin
+        # The test of the skin tells a cell that never changed by its being the same object.
+        if held.origin_cell is not system.cell:
+            found[ORIGIN_CELL] = held.origin_cell
     return found
 
 
@@ -46,7 +48,5 @@ def restored(start: System, tensors: dict[str, Tensor], forces: Forces) -> Syste
     system = tree.replace(start, **(plain | optional), auxiliary=auxiliary, neighbors=None, deviation=None)
     if ORIGIN not in given or forces.search is None:
         return forces.listed(system)
-    # The same object where the cell has not changed: that is how the test of the skin knows.
-    cell = system.cell if torch.equal(given[ORIGIN_CELL], system.cell) else given[ORIGIN_CELL]
-    then = tree.replace(system, positions=given[ORIGIN], cell=cell)
+    then = tree.replace(system, positions=given[ORIGIN], cell=given.get(ORIGIN_CELL, system.cell))
     return tree.replace(system, neighbors=forces.search.build(then))

@@ -16,11 +16,10 @@ from mindsci.solvers import Flow, rollout
 from sponge import reporting, restart, soundness, trajectory
 from sponge.ase_atoms import to_ase
 from sponge.batch import replicate, select, separate
-from sponge.dynamics import Forces, check_forces, maxwell_boltzmann, minimise
+from sponge.dynamics import check_forces, maxwell_boltzmann, minimise
+from sponge.model import Model
 from sponge.potentials.ensemble import Ensemble, without_deviation
-from sponge.potentials.potential import Potential
 from sponge.system import System
-from sponge.threads import suited_threads
 from sponge.trajectory import Journal, Topology
 
 if TYPE_CHECKING:
@@ -33,27 +32,20 @@ SAVE_EVERY = 2.0
 """seconds between two restarts; when they are written does not change what is computed"""
 
 
-def simulate(case: MolecularDynamicsCase, run: Run, system: System, potential: Potential) -> None:
-    """Runs the case in its folder; a run that is resumed goes on where its restart is."""
-    system = replicate(system.to(run.device), case.system.replicas)
-    with suited_threads(system):
-        Simulation(case, run, system, potential).finish()
-
-
 class Simulation:
     """A system, or its replicas as one batch, on the way through the stages of a case: the state, and where it is."""
 
-    def __init__(self, case: MolecularDynamicsCase, run: Run, system: System, potential: Potential) -> None:
-        self.case, self.run = case, run
-        self._limit = case.potential.uncertainty_limit
-        if self._limit is not None and not isinstance(potential, Ensemble):
+    def __init__(self, case: MolecularDynamicsCase, run: Run, model: Model) -> None:
+        self.case, self.run, self.model = case, run, model
+        self.forces, self.system = model.forces, model.system
+        self._limit = None if case.potential is None else case.potential.uncertainty_limit
+        if self._limit is not None and not isinstance(self.forces.potential, Ensemble):
             raise InputError("potential.uncertainty_limit needs an ensemble; give models = [...], two or more")
-        self.forces = Forces.of(potential, system)
-        self.system = system
         self.stage, self.done, self.n_frames = 0, 0, 0
         """stage, its steps taken, frames in the journal"""
-        dtype = system.positions.cpu().numpy().dtype
-        self.journal = Journal(run.path(JOURNAL), Topology.of(system), dtype, system.n_systems)
+        dtype = self.system.positions.cpu().numpy().dtype
+        topology = Topology.of(self.system)
+        self.journal = Journal(run.path(JOURNAL), topology, dtype, self.system.n_systems)
         self._saved = time.monotonic()
         self._simulated, self._began = 0.0, 0.0
 
@@ -94,20 +86,22 @@ class Simulation:
         """Minimises the energy if the case asks for it, and always sets the first forces."""
         asked = self.case.minimise
         with torch.no_grad():
-            # Replicas begin at one and the same place.
-            one = self.forces(select(self.system, 0))
+            # Replicas begin at one and the same place; the topology of a force field is that of all of them.
+            alone = self.model.topology is None
+            one = self.forces(select(self.system, 0) if alone else self.system)
             check_forces(one)
             if asked is not None:
                 before = float(one.energy[0])
-                options = {"max_force": asked.max_force, "max_steps": asked.max_steps, "method": asked.method}
+                options: dict[str, Any] = dict(asked) | {"constraints": self.model.constraints}
                 found = minimise(self.forces, one, **options)
                 one = found.system
                 self.run.log(
                     f"minimised in {found.n_steps} steps: energy {before:.6f} -> {float(one.energy[0]):.6f} eV, "
                     f"largest force {found.max_force:.2e} eV/angstrom"
                 )
-                self._write_structure("minimised.xyz", one)
-            self.system = self.forces(replicate(one, self.system.n_systems))
+                self._write_structure("minimised.xyz", select(one, 0))
+            self.system = self.forces(replicate(one, self.system.n_systems)) if alone else one
+        soundness.check_start(self.system, self.model, self.case.stages[0].dt, minimised=asked is not None)
 
     def _write_structure(self, name: str, batch: System) -> None:
         from ase.io import write
@@ -127,8 +121,9 @@ class Simulation:
         if number != self.stage:
             self.stage, self.done = number, 0
         if self.done == 0:
+            self.system = stage.entered(self.model, self.system)
             self._begin_stage(stage, seed)
-        integrator, self.system = stage.begin(self.forces, self.system, seed)
+        integrator, self.system = stage.begin(self.model, self.system, seed)
         self.run.log(f"stage {number}: {stage.kind}, {stage.n_steps} steps of {stage.dt:g} fs")
         self._simulated, self._began = 0.0, time.monotonic()
         for first, count in chunks(self.done, stage.n_steps, self._chunk()):
@@ -147,9 +142,11 @@ class Simulation:
                     f'stages.{self.stage}: the system is at rest; add temperature = "300 K" to draw momenta, '
                     'or momenta = "keep" to start from rest'
                 )
-            self.system = maxwell_boltzmann(self.system, temperature=stage.kelvin(), seed=seed)
+            options = {"temperature": stage.kelvin(), "constraints": self.model.constraints}
+            self.system = maxwell_boltzmann(self.system, seed=seed, **options)
         if self._step() == 0:
-            self._record(tree.map(lambda leaf: leaf[None], _observe(self.system)), numpy.zeros(1, dtype=numpy.int64))
+            seen = observe(self.system, self.model)
+            self._record(tree.map(lambda leaf: leaf[None], seen), numpy.zeros(1, dtype=numpy.int64))
 
     def _chunk(self) -> int:
         """Steps between two looks at the world: a multiple of `every`, so that frames fall on the same steps."""
@@ -158,18 +155,23 @@ class Simulation:
 
     def _advance(self, integrator: Flow, first: int, count: int) -> tuple[System, Any]:
         """Returns the state after a chunk, and its frames. Raises InputError at the step that goes wrong."""
+        stage, every = self.case.stages[self.stage], self.case.output.every
         start = without_deviation(self.system)
-        options: dict[str, Any] = {"dt": self.case.stages[self.stage].dt}
+
+        def seen_at(system: System) -> dict[str, torch.Tensor]:
+            return observe(stage.abreast(system, self.model), self.model)
+
         try:
             after, seen = rollout(
                 integrator,
-                start,
+                stage.behind(start, self.model),
                 n_steps=count,
+                dt=stage.dt,
                 start=first,
-                observe=_observe,
-                every=self.case.output.every,
-                **options,
+                observe=seen_at,
+                every=every,
             )
+            after = stage.abreast(after, self.model)
         except InputError:  # told again at its step
             after, seen = start, None
         else:
@@ -181,10 +183,11 @@ class Simulation:
     def _walk(self, integrator: Flow, system: System, first: int, count: int) -> None:
         """Takes a chunk step by step up to the one that fails, keeps the frames before it, and raises InputError."""
         stage, every = self.case.stages[self.stage], self.case.output.every
+        system = stage.behind(system, self.model)
         for index in range(first, first + count):
             try:
                 system, _ = rollout(integrator, system, n_steps=1, dt=stage.dt, start=index)
-                soundness.check(system, self._limit)
+                soundness.check(system, self._limit, self.model)
             except soundness.Uncertain as error:
                 self._write_structure("uncertain.xyz", system)
                 fix = "train on structures such as that in 'uncertain.xyz', or raise the limit"
@@ -193,8 +196,9 @@ class Simulation:
                 fix = f"use a dt below {stage.dt:g} fs, or start from a minimised structure"
                 self._fail(index + 1, f"the dynamics blew up: {error}; {fix}", error)
             if (index + 1 - first) % every == 0:
-                frame = tree.map(lambda leaf: leaf[None], _observe(system))
-                self._take(index + 1 - every, every, system, frame)
+                present = stage.abreast(system, self.model)
+                frame = tree.map(lambda leaf: leaf[None], observe(present, self.model))
+                self._take(index + 1 - every, every, present, frame)
 
     def _fail(self, step: int, what: str, error: InputError) -> None:
         """Leaves the trajectory and a restart at its last frame, and raises InputError."""
@@ -215,17 +219,12 @@ class Simulation:
             self._record(seen, self._step() - count + every * numpy.arange(1, frames + 1))
 
     def _record(self, seen: dict[str, torch.Tensor], steps: Any) -> None:
-        velocities = seen["momenta"] / self.system.masses[:, None]
-        self.n_frames += self.journal.append(
-            {
-                "step": steps,
-                "time": self._time_before() + (steps - self._steps_before()) * self.case.stages[self.stage].dt,
-                "stage": numpy.full(len(steps), self.stage),
-                "potential": seen["potential"].cpu().numpy(),
-                "positions": seen["positions"].cpu().numpy(),
-                "velocities": velocities.cpu().numpy(),
-            }
-        )
+        when = {
+            "step": steps,
+            "time": self._time_before() + (steps - self._steps_before()) * self.case.stages[self.stage].dt,
+            "stage": numpy.full(len(steps), self.stage),
+        }
+        self.n_frames += self.journal.append(when | {name: values.cpu().numpy() for name, values in seen.items()})
 
     def _between_chunks(self) -> None:
         if self.run.stop_requested:
@@ -260,7 +259,7 @@ class Simulation:
     def _figures(self, replica: int) -> dict[str, Any]:
         """What a replica found, the analysis of the last stage included."""
         frames = self.journal.read(replica)
-        found = reporting.figures(self.case.stages, frames, len(self.journal.topology.masses))
+        found = reporting.figures(self.case.stages, frames, self.journal.topology)
         if self.case.analysis is not None:
             last = frames[frames["stage"] == len(self.case.stages) - 1]
             found |= self.case.analysis.analyse(self.journal.topology.trajectory(last), self._place(replica))
@@ -277,10 +276,20 @@ class Simulation:
             with place.writing("trajectory.extxyz") as temporary:
                 trajectory.write_extxyz(temporary, frames, topology)
             with place.writing("energies.csv") as temporary:
-                trajectory.write_energies(temporary, frames)
+                trajectory.write_energies(temporary, frames, topology)
         with self.run.writing("energies.png") as temporary:
             reporting.plot(temporary, self.case.stages, everything)
 
 
-def _observe(system: System) -> dict[str, torch.Tensor]:
-    return {"positions": system.positions, "momenta": system.momenta, "potential": system.energy}
+def observe(system: System, model: Model) -> dict[str, torch.Tensor]:
+    """Returns what a frame keeps: positions, velocities, potential energy, cell, and a pressure where there is one."""
+    seen = {
+        "positions": system.positions,
+        "velocities": system.velocities,
+        "potential": system.energy,
+        "cell": system.cell.double(),
+    }
+    if system.virial is not None and bool(system.periodic.all()):
+        # Of whole molecules: the same in the mean as that of atoms, and free of the forces of constraints.
+        seen["pressure"] = model.bodies.pressure(system).mean(-1)
+    return seen

@@ -23,7 +23,12 @@ from mindsci.files import storage_errors
 from mindsci.tree import Tree
 from sponge.analysis.frames import Trajectory
 from sponge.system import System
+from sponge.thermodynamics import degrees_of_freedom
 
+BAR = units.PASCAL_EV * 1e5
+"""1 bar [eV/angstrom^3]"""
+GRAM_PER_CM3 = units.DALTON_KG * 1e27
+"""1 Da/angstrom^3 [g/cm^3]"""
 ROWS = 1000
 """records converted in one go"""
 
@@ -34,7 +39,10 @@ class Topology(Tree):
     atomic_numbers: NDArray[Any]
     masses: NDArray[Any]
     cell: NDArray[Any]
+    """of the start"""
     periodic: tuple[bool, bool, bool]
+    freedom: float
+    """3 N - constraints - 3 degrees of freedom, that the temperature counts; N without virtual sites"""
 
     @classmethod
     def of(cls, system: System) -> Topology:
@@ -45,6 +53,7 @@ class Topology(Tree):
             masses=system.masses[atoms].cpu().double().numpy(),
             cell=system.cell[0].cpu().double().numpy(),
             periodic=tuple(system.periodic[0].tolist()),
+            freedom=float(degrees_of_freedom(system)[0]),
         )
 
     def trajectory(self, frames: NDArray[Any]) -> Trajectory:
@@ -54,14 +63,15 @@ class Topology(Tree):
             time=torch.tensor(frames["time"]),
             atomic_numbers=torch.tensor(self.atomic_numbers),
             masses=torch.tensor(self.masses),
-            cell=torch.tensor(self.cell).expand(len(frames), 3, 3),
+            cell=torch.tensor(frames["cell"]),
             periodic=self.periodic,
             velocities=torch.tensor(frames["velocities"]),
         )
 
 
 class Journal:
-    """A file of frames: step, time [fs], stage, energies [eV], temperature [K], positions and velocities.
+    """A file of frames: step, time [fs], stage, energies [eV], temperature [K], pressure [eV/angstrom^3], cell,
+    positions and velocities.
 
     A frame of several replicas is a record of each, one after the other.
     """
@@ -77,6 +87,8 @@ class Journal:
                 ("potential", numpy.float64),
                 ("kinetic", numpy.float64),
                 ("temperature", numpy.float64),
+                ("pressure", numpy.float64),
+                ("cell", numpy.float64, (3, 3)),
                 ("positions", dtype, shape),
                 ("velocities", dtype, shape),
             ]
@@ -96,17 +108,18 @@ class Journal:
     def append(self, frames: dict[str, Any]) -> int:
         """Adds frames and returns how many; they are on disk when it returns.
 
-        An array for each field: step, time, stage (frames), potential (frames, replicas), positions and velocities
-        (frames, atoms of all replicas, 3).
+        An array for each field: step, time, stage (frames), potential (frames, replicas), cell (frames, replicas, 3,
+        3), positions and velocities (frames, atoms of all replicas, 3); pressure (frames, replicas), if it is known.
         """
         shape = (len(frames["step"]), self.replicas)
         rows = numpy.empty(shape, dtype=self.record)
         for name in ("step", "time", "stage"):
             rows[name] = frames[name][:, None]
-        rows["potential"] = frames["potential"]
+        rows["potential"], rows["cell"] = frames["potential"], frames["cell"]
+        rows["pressure"] = frames.get("pressure", numpy.nan)
         for name in ("positions", "velocities"):
             rows[name] = frames[name].reshape(*shape, len(self.topology.masses), 3)
-        rows["kinetic"], rows["temperature"] = thermal_state(rows["velocities"], self.topology.masses)
+        rows["kinetic"], rows["temperature"] = thermal_state(rows["velocities"], self.topology)
         with storage_errors(self.path), self.path.open("ab") as file:
             file.write(rows.tobytes())
             file.flush()
@@ -120,19 +133,27 @@ class Journal:
         return numpy.memmap(self.path, dtype=self.record, mode="r").reshape(-1, self.replicas)[:, replica]
 
 
-def thermal_state(velocities: NDArray[Any], masses: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def thermal_state(velocities: NDArray[Any], topology: Topology) -> tuple[NDArray[Any], NDArray[Any]]:
     """Returns kinetic energy [eV] and temperature [K] of velocities (..., atoms, 3) [angstrom/fs].
 
-    The temperature is that of the motion about the centre of mass, with 3 N - 3 degrees of freedom: right in a
-    thermostat that lets the centre diffuse and in NVE, where it moves on for ever.
+    The temperature is that of the motion about the centre of mass, with the degrees of freedom that constraints leave:
+    right in a thermostat that lets the centre diffuse and in NVE, where it moves on for ever.
     """
-    velocities = velocities.astype(numpy.float64)
+    velocities, masses = velocities.astype(numpy.float64), topology.masses
     weights = masses[:, None]
     kinetic = 0.5 * (weights * velocities**2).sum((-2, -1)) / units.ACCELERATION
     centre = (weights * velocities).sum(-2) / masses.sum()
     internal = kinetic - 0.5 * masses.sum() * (centre**2).sum(-1) / units.ACCELERATION
-    freedom = max(3 * len(masses) - 3, 1)
-    return kinetic, 2.0 * internal / (freedom * units.BOLTZMANN_EV)
+    return kinetic, 2.0 * internal / (topology.freedom * units.BOLTZMANN_EV)
+
+
+def volume_and_density(frames: NDArray[Any], topology: Topology) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Returns the volume [angstrom^3] and the density [g/cm^3] of each frame; not a number without a whole cell."""
+    if not all(topology.periodic):
+        nothing = numpy.full(len(frames), numpy.nan)
+        return nothing, nothing
+    volume = numpy.abs(numpy.linalg.det(frames["cell"]))
+    return volume, topology.masses.sum() * GRAM_PER_CM3 / volume
 
 
 def write_h5md(path: Path, frames: NDArray[Any], topology: Topology, *, creator_version: str) -> None:
@@ -155,16 +176,21 @@ def _fill_h5md(file: Any, frames: NDArray[Any], topology: Topology, creator_vers
     box = atoms.create_group("box")
     box.attrs["dimension"] = 3
     box.attrs["boundary"] = numpy.array(["periodic" if axis else "none" for axis in topology.periodic], dtype="S8")
-    if any(topology.periodic):
-        box.create_dataset("edges", data=topology.cell).attrs["unit"] = "Angstrom"
     atoms.create_dataset("species", data=topology.atomic_numbers.astype(numpy.int32))
     atoms.create_dataset("mass", data=topology.masses).attrs["unit"] = "u"
     position = _write_element(atoms, "position", "Angstrom", frames, "positions")
     _write_element(atoms, "velocity", "Angstrom fs-1", frames, "velocities", position)
+    if any(topology.periodic):
+        if len(frames) and bool((frames["cell"] != topology.cell).any()):
+            _write_element(box, "edges", "Angstrom", frames, "cell", position)
+        else:
+            box.create_dataset("edges", data=topology.cell).attrs["unit"] = "Angstrom"
     observables = file.create_group("observables")
     _write_element(observables, "potential_energy", "eV", frames, "potential", position)
     _write_element(observables, "kinetic_energy", "eV", frames, "kinetic", position)
     _write_element(observables, "temperature", "K", frames, "temperature", position)
+    if len(frames) and bool(numpy.isfinite(frames["pressure"]).any()):
+        _write_element(observables, "pressure", "eV Angstrom-3", frames, "pressure", position)
 
 
 def _write_header(file: Any, creator_version: str) -> None:
@@ -210,7 +236,7 @@ def write_extxyz(path: Path, frames: NDArray[Any], topology: Topology) -> None:
                     numbers=topology.atomic_numbers,
                     positions=row["positions"],
                     masses=topology.masses,
-                    cell=topology.cell,
+                    cell=row["cell"],
                     pbc=topology.periodic,
                     info={"step": int(row["step"]), "time_fs": float(row["time"]), "stage": int(row["stage"])},
                 )
@@ -220,26 +246,20 @@ def write_extxyz(path: Path, frames: NDArray[Any], topology: Topology) -> None:
             write_frames(file, images)
 
 
-def write_energies(path: Path, frames: NDArray[Any]) -> None:
-    """Writes a table of energies [eV] and temperature [K]."""
+def write_energies(path: Path, frames: NDArray[Any], topology: Topology) -> None:
+    """Writes a table of energies [eV] and temperature [K]; in a cell volume, density, and pressures that are known."""
+    head = ["step", "time [fs]", "stage", "potential [eV]", "kinetic [eV]", "total [eV]", "temperature [K]"]
+    periodic = all(topology.periodic)
+    pressed = periodic and len(frames) and bool(numpy.isfinite(frames["pressure"]).any())
+    head += ["volume [angstrom^3]", "density [g/cm^3]"] * periodic + ["pressure [bar]"] * pressed
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(
-            [
-                "step",
-                "time [fs]",
-                "stage",
-                "potential [eV]",
-                "kinetic [eV]",
-                "total [eV]",
-                "temperature [K]",
-            ]
-        )
+        table.writerow(head)
         for _, rows in _pieces(frames):
-            for row in rows:
-                total = row["potential"] + row["kinetic"]
-                values = (row["time"], row["potential"], row["kinetic"], total, row["temperature"])
-                time, *energies = (repr(float(value)) for value in values)
+            columns = [rows["potential"], rows["kinetic"], rows["potential"] + rows["kinetic"], rows["temperature"]]
+            columns += [*volume_and_density(rows, topology)] * periodic + [rows["pressure"] / BAR] * pressed
+            for row, *values in zip(rows, *columns, strict=True):
+                time, *energies = (repr(float(value)) for value in (row["time"], *values))
                 table.writerow([int(row["step"]), time, int(row["stage"]), *energies])
 
 

@@ -57,7 +57,9 @@ class Trajectory(Tree):
             masses=system.masses,
             cell=system.cell.expand(len(positions), 3, 3),
             periodic=tuple(system.periodic[0].tolist()),
-            velocities=None if momenta is None else momenta / system.masses[:, None],
+            velocities=None
+            if momenta is None
+            else momenta / torch.where(system.masses > 0, system.masses, 1.0)[:, None],
         )
 
     @property

@@ -15,9 +15,9 @@ import torch
 from ase.build import bulk, molecule
 from ase.cluster import Icosahedron
 from ase.io import read, write
+from md_runs import execute, interrupt
 from safetensors.torch import save_file
 
-from mindsci import runs
 from mindsci.config import load_case
 from mindsci.errors import InputError, StorageError
 from sponge import simulation
@@ -75,12 +75,6 @@ def write_case(folder: Path) -> Path:
     (folder / "model.toml").write_text('builder = "sponge.potentials.lennard_jones:LennardJones"\n[config]\n')
     (folder / "case.toml").write_text(CASE)
     return folder / "case.toml"
-
-
-def execute(case_file: Path, name: str, *overrides: str, **options: bool) -> Path:
-    folder = case_file.parent / name
-    runs.execute(load_case(case_file, list(overrides)), folder, quiet=True, **options)
-    return folder
 
 
 def test_a_run_writes_its_outputs(whole: Path) -> None:
@@ -154,27 +148,6 @@ def test_a_periodic_run_with_every_thermostat_resumes_to_the_same_bits(
         interrupt(monkeypatch, case_file, f"cut{stop_after}", stop_after, *options)
         cut = execute(case_file, f"cut{stop_after}", *options, resume=True)
         assert_same_outputs(whole, cut)
-
-
-def interrupt(monkeypatch: pytest.MonkeyPatch, case_file: Path, name: str, stop_after: int, *options: str) -> Path:
-    """Runs the case until it is asked to stop after so many chunks."""
-    calls = 0
-
-    def rollout_then_ctrl_c(*arguments: object, **others: object) -> object:
-        nonlocal calls
-        calls += 1
-        if calls == stop_after:
-            run.stop_requested = True
-        return rollout(*arguments, **others)
-
-    rollout = simulation.rollout
-    monkeypatch.setattr(simulation, "rollout", rollout_then_ctrl_c)
-    case = load_case(case_file, list(options))
-    run = runs.Run(case, case_file.parent / name, quiet=True)
-    with pytest.raises(runs.Interrupted):
-        case.run(run)
-    monkeypatch.undo()
-    return run.folder
 
 
 def test_a_run_that_is_killed_resumes_to_the_same_bits(
