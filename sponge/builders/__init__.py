@@ -1,6 +1,7 @@
 """Systems from SMILES strings, structure files and the topologies of other programs."""
 
 from sponge.builders.amber import from_amber
+from sponge.builders.biomolecules import from_pdb, parametrise, read_force_field, read_structure
 from sponge.builders.born_radii import with_born_radii
 from sponge.builders.coordinates import Coordinates, read_coordinates
 from sponge.builders.gromacs import from_gromacs
@@ -17,9 +18,13 @@ __all__ = [
     "from_file",
     "from_gromacs",
     "from_openmm_system",
+    "from_pdb",
     "from_smiles",
     "join_topologies",
+    "parametrise",
     "read_coordinates",
+    "read_force_field",
+    "read_structure",
     "repartition_hydrogen_mass",
     "replicate_topology",
     "restrain_distances",

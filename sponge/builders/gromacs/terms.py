@@ -122,14 +122,14 @@ def _dihedral(rows: Rows, which: tuple[int, ...], function: str, values: list[fl
     if form == "harmonic":
         rows.setdefault("harmonic_impropers", []).append((which, math.radians(values[0]), KJ_PER_MOL_EV * values[1]))
     elif form in ("powers", "fourier"):
-        for periodicity, phase, barrier in {"powers": _of_powers, "fourier": _of_fourier}[form](values):
+        for periodicity, phase, barrier in {"powers": of_powers, "fourier": _of_fourier}[form](values):
             rows.setdefault("torsions", []).append((which, periodicity, phase, KJ_PER_MOL_EV * barrier))
     else:
         phase, barrier, periodicity = values[:3]
         rows.setdefault(form, []).append((which, round(periodicity), math.radians(phase), KJ_PER_MOL_EV * barrier))
 
 
-def _of_powers(values: list[float]) -> list[tuple[int, float, float]]:
+def of_powers(values: list[float]) -> list[tuple[int, float, float]]:
     """Rows n, phase, barrier of Ryckaert and Bellemans' sum of C_n cos^n(phi - 180 degrees) [Ryckaert1975]."""
     # Chebyshev's polynomials: cos(n psi) as polynomials of cos(psi); psi = phi - pi turns the sign of odd n.
     waves = numpy.polynomial.chebyshev.poly2cheb(values[:6])
