@@ -91,7 +91,7 @@ def compare(system: System, topology: Topology, options: Options, tolerance: tup
 
 
 @pytest.mark.parametrize("n", [5, 123, 1000])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [pytest.param(torch.float32, marks=pytest.mark.slow), torch.float64])
 def test_pairs_are_those_of_plain_torch(n: int, dtype: torch.dtype) -> None:
     tolerance = FLOAT32 if dtype == torch.float32 else FLOAT64
     compare(liquid(n, dtype=dtype), chains(n), Options(cutoff=9.0), tolerance)
@@ -109,12 +109,12 @@ def test_every_way_to_end_a_sum_is_that_of_plain_torch(lennard_jones: str, coulo
 
 @pytest.mark.parametrize("periodic", [(True, False, True), (False, True, False), (False, False, False)])
 def test_open_axes_need_no_images(periodic: tuple[bool, bool, bool]) -> None:
-    compare(liquid(200, periodic=periodic), chains(200), Options(cutoff=9.0, coulomb="reaction_field"), FLOAT64)
+    compare(liquid(200, periodic=periodic), chains(200), Options(cutoff=9.0), FLOAT64)
 
 
 def test_a_list_serves_until_its_skin_is_used_and_is_made_anew_from_where_it_was_made() -> None:
     system = liquid(300)
-    field = ForceField(chains(300), Options(cutoff=9.0, coulomb="reaction_field"), engine="numba")
+    field = ForceField(chains(300), Options(cutoff=9.0), engine="numba")
     forces = Forces.of(field, system, skin=1.0, virial=True)
     listed = forces(system).neighbors
     step = 0.4 * torch.nn.functional.normalize(torch.ones_like(system.positions), dim=-1)
@@ -137,7 +137,7 @@ def test_forces_on_sites_go_to_their_parents() -> None:
     )
     topology = tree.replace(chains(n), virtual_sites=placed)
     system = place_virtual_sites(liquid(n), placed)
-    compare(system, topology, Options(cutoff=9.0, coulomb="reaction_field"), (1e-11, 1e-11, 1e-11))
+    compare(system, topology, Options(cutoff=9.0), (1e-11, 1e-11, 1e-11))
 
 
 def molecules(n: int) -> Topology:

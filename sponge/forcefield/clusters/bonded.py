@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sponge.forcefield.clusters import bonded_kernels as kernels
+from sponge.forcefield.clusters.smooth import ewald_parts
 from sponge.forcefield.options import Options
 from sponge.topology import Topology
 
 PARTS = ("bonds", "urey_bradley", "angles", "torsions", "impropers", "harmonic_impropers", "pairs14")
 """of a topology, which these loops take"""
+NEAR = 4.0
+"""[angstrom]: excluded pairs up to this far take their wave from a polynomial"""
 
 
 class Terms(NamedTuple):
@@ -55,7 +58,8 @@ def bonded_terms(topology: Topology, options: Options) -> list[Terms]:
         product = constant * charges[first] * charges[second]
         kept_pairs = (product != 0.0).nonzero().flatten()
         terms = _terms(kernels.excluded_waves, topology.nonbonded.exclusions[kept_pairs], product[kept_pairs])
-        found.append(terms._replace(arrays=(*terms.arrays, options.alpha)))
+        series = ewald_parts(options.alpha, NEAR, np.float64)
+        found.append(terms._replace(arrays=(*terms.arrays, 2.0 / NEAR**2, *series, options.alpha)))
     return [one for one in found if one.count]
 
 

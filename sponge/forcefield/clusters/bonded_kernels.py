@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 from numba import njit
 
-from sponge.forcefield.clusters.pair_kernels import OPTIONS
+from mindsci.kernels.lanes import WIDTH, load, store
+from sponge.forcefield.clusters.pair_kernels import OPTIONS, polynomial
 
 INLINE: Any = OPTIONS | {"forceinline": True}
 ENERGY = 0
@@ -99,16 +101,37 @@ def scaled_pairs(first, last, frame, atoms, sigma, epsilon, product, forces, out
         _pull(frame, forces, out, atoms[t, 0], atoms[t, 1], dx, dy, dz, pull)
 
 
-@njit(**OPTIONS)
-def excluded_waves(first, last, frame, atoms, product, alpha, forces, out):
-    """-product erf(alpha r) / r: takes out what the sum over waves has of excluded pairs."""
-    for t in range(first, last):
-        dx, dy, dz = _between(frame, atoms[t, 0], atoms[t, 1])
-        r = math.sqrt(dx * dx + dy * dy + dz * dz)
-        energy = -product[t] * math.erf(alpha * r) / r
-        slope = -product[t] * 2.0 * alpha / math.sqrt(math.pi) * math.exp(-((alpha * r) ** 2))
-        out[ENERGY] += energy
-        _pull(frame, forces, out, atoms[t, 0], atoms[t, 1], dx, dy, dz, (energy - slope) / (r * r))
+@njit(**INLINE)
+def _wave(r2, alpha):
+    """Returns erf(alpha r) / r and minus its derivative over r."""
+    r = math.sqrt(r2)
+    energy = math.erf(alpha * r) / r
+    return energy, (energy - 2.0 * alpha / math.sqrt(math.pi) * math.exp(-((alpha * r) ** 2))) / r2
+
+
+@njit(**OPTIONS | {"_nrt": True})
+def excluded_waves(first, last, frame, atoms, product, scale, energies, slopes, alpha, forces, out):
+    """-product erf(alpha r) / r: takes out what the sum over waves has of excluded pairs.
+
+    energies and slopes: coefficients of `smooth.ewald_parts`, of u = scale r^2 - 1, for eight pairs at a time; pairs
+    beyond u = 1 take the function itself.
+    """
+    d, u = np.zeros((3, WIDTH)), np.zeros(WIDTH)
+    energy, pull = np.zeros(WIDTH), np.zeros(WIDTH)
+    for begin in range(first, last, WIDTH):
+        count = min(WIDTH, last - begin)
+        for k in range(count):
+            d[0, k], d[1, k], d[2, k] = _between(frame, atoms[begin + k, 0], atoms[begin + k, 1])
+            u[k] = scale * (d[0, k] * d[0, k] + d[1, k] * d[1, k] + d[2, k] * d[2, k]) - 1.0
+        store(energy, 0, polynomial(energies, len(energies), load(u, 0)))
+        store(pull, 0, polynomial(slopes, len(slopes), load(u, 0)))
+        for k in range(count):
+            if not u[k] <= 1.0:
+                energy[k], pull[k] = _wave((u[k] + 1.0) / scale, alpha)
+            strength = product[begin + k]
+            out[ENERGY] -= strength * energy[k]
+            i, j = atoms[begin + k, 0], atoms[begin + k, 1]
+            _pull(frame, forces, out, i, j, d[0, k], d[1, k], d[2, k], -strength * pull[k])
 
 
 @njit(**OPTIONS)

@@ -6,12 +6,16 @@ each pair of atoms once: an entry is half a cluster, a cluster that is not befor
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
-from mindsci.kernels.lanes import load, mask_bits
+from mindsci.kernels.lanes import load, spread
+from sponge.forcefield.clusters.pair_kernels import nothing_within
 from sponge.neighbors.cell_kernels import OPTIONS
 
+INLINE: Any = OPTIONS | {"forceinline": True}
 SIZE = 8
 """atoms of a cluster, lanes of a vector"""
 HALF = 4
@@ -63,35 +67,65 @@ def fill_clusters(order, places, fractions, bins, counts, first, atoms, x, y, z,
 
 
 @njit(**OPTIONS)
-def _whole_boxes(boxes):
-    """Returns the box around each cluster: of its two halves."""
-    whole = np.empty((boxes.shape[2] // 2, 6))
-    for cluster in range(len(whole)):
-        for k in range(3):
-            whole[cluster, k] = min(boxes[0, k, 2 * cluster], boxes[0, k, 2 * cluster + 1])
-            whole[cluster, 3 + k] = max(boxes[1, k, 2 * cluster], boxes[1, k, 2 * cluster + 1])
-    return whole
+def _boxes(boxes, first):
+    """Returns the box around each cluster and around each column: lowest and highest coordinates.
+
+    Those of clusters go on with how high they and all before them in the column reach, and how low they and all after.
+    """
+    clusters, columns = np.empty((boxes.shape[2] // 2, 8)), np.empty((len(first) - 1, 6))
+    columns[:, :3], columns[:, 3:] = np.inf, -np.inf
+    for column in range(len(columns)):
+        for cluster in range(first[column], first[column + 1]):
+            for k in range(3):
+                clusters[cluster, k] = min(boxes[0, k, 2 * cluster], boxes[0, k, 2 * cluster + 1])
+                clusters[cluster, 3 + k] = max(boxes[1, k, 2 * cluster], boxes[1, k, 2 * cluster + 1])
+                columns[column, k] = min(columns[column, k], clusters[cluster, k])
+                columns[column, 3 + k] = max(columns[column, 3 + k], clusters[cluster, 3 + k])
+            clusters[cluster, 6] = columns[column, 5]
+        low = np.inf
+        for cluster in range(first[column + 1] - 1, first[column] - 1, -1):
+            low = min(low, clusters[cluster, 2])
+            clusters[cluster, 7] = low
+    return clusters, columns
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def _gap(box, low, high):
-    """Returns the square of the distance between a cluster's box and another box, along the columns first."""
-    z = max(0.0, max(box[2] - high[2], low[2] - box[5]))
+    """Returns the square of the distance between two boxes across the columns, and their distance along them."""
     x = max(0.0, max(box[0] - high[0], low[0] - box[3]))
     y = max(0.0, max(box[1] - high[1], low[1] - box[4]))
-    return x * x + y * y + z * z
+    return x * x + y * y, max(0.0, max(box[2] - high[2], low[2] - box[5]))
 
 
 @njit(**OPTIONS)
+def _span(begin, end, bottom, top, clusters):
+    """Returns from which cluster of a column on one may reach up to the bottom, and from which on none reaches down."""
+    low, high = begin, end
+    while low < high:
+        middle = (low + high) // 2
+        if clusters[middle, 6] < bottom:
+            low = middle + 1
+        else:
+            high = middle
+    start, high = low, end
+    while low < high:
+        middle = (low + high) // 2
+        if clusters[middle, 7] <= top:
+            low = middle + 1
+        else:
+            high = middle
+    return start, low
+
+
+@njit(**INLINE)
 def _touches(half, other, sx, sy, sz, x, y, z, square):
     """Returns whether a pair of atoms of a half, moved by (sx, sy, sz), and a cluster is closer than the reach."""
-    at = other * SIZE
+    at, i = other * SIZE, half * HALF
+    x0, x1, x2, x3 = (spread(x[i] + sx), spread(x[i + 1] + sx), spread(x[i + 2] + sx), spread(x[i + 3] + sx))
+    y0, y1, y2, y3 = (spread(y[i] + sy), spread(y[i + 1] + sy), spread(y[i + 2] + sy), spread(y[i + 3] + sy))
+    z0, z1, z2, z3 = (spread(z[i] + sz), spread(z[i + 1] + sz), spread(z[i + 2] + sz), spread(z[i + 3] + sz))
     xs, ys, zs = load(x, at), load(y, at), load(z, at)
-    found = 0
-    for i in range(half * HALF, half * HALF + HALF):
-        dx, dy, dz = xs - (x[i] + sx), ys - (y[i] + sy), zs - (z[i] + sz)
-        found |= mask_bits(dx * dx + dy * dy + dz * dz < square)
-    return found != 0
+    return not nothing_within(x0, x1, x2, x3, y0, y1, y2, y3, z0, z1, z2, z3, xs, ys, zs, square)
 
 
 @njit(**OPTIONS)
@@ -133,8 +167,9 @@ def pair_clusters(begin, end, reach, cell, flags, spans, counts, reaches, first,
     low, high = np.empty(3), np.empty(3)
     near, far = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
     lowest, highest = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
-    n, square, wide, whole = 0, reach * reach, 2 * reaches + 1, _whole_boxes(boxes)
-    rounded = x.dtype.type(square * (1.0 + 1e-5))
+    n, square, wide, whole = 0, reach * reach, 2 * reaches + 1, _boxes(boxes, first)
+    kind = x.dtype.type
+    rounded = kind(square * (1.0 + 1e-5))
     nx, ny = counts[0], counts[1]
     for half in range(begin, end):
         if atoms[half * HALF] < 0:
@@ -153,6 +188,7 @@ def pair_clusters(begin, end, reach, cell, flags, spans, counts, reaches, first,
                     sx = -(ix * cell[0, 0] + iy * cell[1, 0] + iz * cell[2, 0])
                     sy = -(ix * cell[0, 1] + iy * cell[1, 1] + iz * cell[2, 1])
                     sz = -(ix * cell[0, 2] + iy * cell[1, 2] + iz * cell[2, 2])
+                    mx, my, mz = kind(sx), kind(sy), kind(sz)
                     for k, s in enumerate((sx, sy, sz)):
                         low[k], high[k] = boxes[0, k, half] + s, boxes[1, k, half] + s
                     ahead = ix > 0 or (ix == 0 and (iy > 0 or (iy == 0 and iz >= 0)))
@@ -162,10 +198,17 @@ def pair_clusters(begin, end, reach, cell, flags, spans, counts, reaches, first,
                     for cx in range(max(near[0] - ix * nx, 0), min(far[0] - ix * nx, nx - 1) + 1):
                         low_y, high_y = max(near[1] - iy * ny, 0), min(far[1] - iy * ny, ny - 1)
                         for column in range(cx * ny + low_y, cx * ny + high_y + 1):
-                            for other in range(max(first[column], own if ahead else own + 1), first[column + 1]):
-                                if _gap(whole[other], low, high) >= square:
+                            across, up = _gap(whole[1][column], low, high)
+                            if across + up * up >= square:
+                                continue
+                            begins, ends = max(first[column], own if ahead else own + 1), first[column + 1]
+                            up = np.sqrt(square - across)
+                            begins, ends = _span(begins, ends, low[2] - up, high[2] + up, whole[0])
+                            for other in range(begins, ends):
+                                across, up = _gap(whole[0][other], low, high)
+                                if across + up * up >= square:
                                     continue
-                                if not _touches(half, other, sx, sy, sz, x, y, z, rounded):
+                                if not _touches(half, other, mx, my, mz, x, y, z, rounded):
                                     continue
                                 mine, held = _room(mine, count, 1), _room(held, count, 1)
                                 mine[count], held[count] = other, EVERY

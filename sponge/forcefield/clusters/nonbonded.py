@@ -15,6 +15,7 @@ from sponge.cells import completed_cell, inverse
 from sponge.forcefield.clusters import stepping
 from sponge.forcefield.clusters.bonded import Terms, bonded_terms
 from sponge.forcefield.clusters.bonded_kernels import Frame
+from sponge.forcefield.clusters.building import SIZE
 from sponge.forcefield.clusters.pair_kernels import pair_kernel
 from sponge.forcefield.clusters.search import ClusterList
 from sponge.forcefield.clusters.terms import PairTerms, pair_terms
@@ -58,7 +59,8 @@ class CompiledTerms:
         kernel = pair_kernel(self.pairs.shape(observed=observed))
         parts, out = self._room(threads, n_places), np.zeros((threads, 8))
         forces = np.empty((n_atoms, 3), positions.dtype)
-        of_places, of_atoms = runs(n_places, threads), runs(n_atoms, threads)
+        of_places = [(first * SIZE, last * SIZE) for first, last in runs(n_places // SIZE, threads)]
+        of_atoms = runs(n_atoms, threads)
         frame = Frame(held.place_of, x, y, z, cell, inverse_cell)
         waves = self.waves.prepared(system.cell, threads) if self.waves is not None else None
 
@@ -73,11 +75,11 @@ class CompiledTerms:
             if waves is not None:
                 waves.spread(k, of_places[k], held)
                 meet(counter, threads, 2)
-                waves.add_grids(k)
+                waves.fold(k)
 
         def after(k: int, counter: Any = np.zeros(1, np.int64)) -> None:  # noqa: B008
             if waves is not None:
-                waves.read(of_places[k], held, parts[k])
+                waves.read(k, of_places[k], held, parts[k])
                 meet(counter, threads, 1)
             stepping.collect(*of_atoms[k], held.place_of, tuple(parts), forces)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from mindsci.kernels.lanes import bits_mask, choose, fma, gather, load, root_inverse, spread, store, total
+from mindsci.kernels.lanes import bits_mask, choose, fma, gather, load, mask_bits, root_inverse, spread, store, total
 
 OPTIONS: Any = {
     "nogil": True,
@@ -79,27 +79,24 @@ class Shape(NamedTuple):
 
 
 @njit(**INLINE)
-def _horner(coefficients, count, u):
-    value = spread(coefficients[count - 1])
-    for k in range(count - 2, -1, -1):
-        value = fma(value, u, coefficients[k])
-    return value
+def polynomial(coefficients, count, u):
+    """Returns the value at lanes u, even and odd powers apart: two chains of operations, neither of which waits."""
+    square = u * u
+    last = count - 1
+    even, odd = spread(coefficients[last - last % 2]), spread(coefficients.dtype.type(0.0))
+    if count > 1:
+        odd = spread(coefficients[last - 1 + last % 2])
+    for k in range(last // 2 - 1, -1, -1):
+        even = fma(even, square, coefficients[2 * k])
+    for k in range((count - 2) // 2 - 1, -1, -1):
+        odd = fma(odd, square, coefficients[2 * k + 1])
+    return fma(odd, u, even)
 
 
 @njit(**INLINE)
-def _row(masked, flags, bits, r2, q, s, d, terms):
-    """Returns the force over r, and the two energies."""
-    switch, shift, line, coulomb, slope, _, observed, n_force, n_energy = flags
-    numbers = terms.numbers
-    within = r2 < numbers[0]
-    if masked:
-        within = within & bits_mask(bits)
-    if coulomb or switch or line:
-        inverse = root_inverse(r2)
-        square = inverse * inverse
-    else:
-        inverse = r2
-        square = 1.0 / r2
+def _attraction(flags, r2, inverse, square, s, d, numbers):
+    """Returns Lennard-Jones's force over r and energy."""
+    switch, shift, line = flags[0], flags[1], flags[2]
     s2 = s * s
     x2 = s2 * square
     x6 = x2 * x2 * x2
@@ -123,21 +120,58 @@ def _row(masked, flags, bits, r2, q, s, d, terms):
             tilt = d * y6 * (12.0 * y6 - 6.0) / numbers[2]
             pull = pull - tilt * inverse
             dispersion = dispersion + (r2 * inverse - numbers[2]) * tilt
+    return pull, dispersion
+
+
+@njit(**INLINE)
+def _row(masked, flags, bits, deep, r2, q, s, d, terms):
+    """Returns the force over r, and the two energies; deep: whether the row's atom attracts any other."""
+    switch, _, line, coulomb, slope, _, observed, n_force, n_energy = flags
+    numbers = terms.numbers
+    within = r2 < numbers[0]
+    if masked:
+        within = within & bits_mask(bits)
+    if coulomb or switch or line:
+        inverse = root_inverse(r2)
+        square = inverse * inverse
+    else:
+        inverse = r2
+        square = 1.0 / r2
+    # Two atoms of three in water have a charge alone; a branch that goes one way for a whole group costs nothing.
+    if not coulomb or deep:
+        pull, dispersion = _attraction(flags, r2, inverse, square, s, d, numbers)
+    else:
+        pull = spread(numbers.dtype.type(0.0))
+        dispersion = pull
     electric = r2
     if coulomb:
         u = fma(r2, numbers[8], numbers[7])
-        smooth = square * inverse - _horner(terms.force, n_force, u)
+        smooth = square * inverse - polynomial(terms.force, n_force, u)
         if slope:
             smooth = smooth - inverse * numbers[6]
         pull = fma(q, smooth, pull)
         if observed:
-            electric = inverse - _horner(terms.energy, n_energy, u) + numbers[5]
+            electric = inverse - polynomial(terms.energy, n_energy, u) + numbers[5]
             if slope:
                 electric = electric + r2 * inverse * numbers[6]
             electric = choose(within, q * electric, 0.0)
     if observed:
         dispersion = choose(within, dispersion, 0.0)
     return choose(within, pull, 0.0), dispersion, electric
+
+
+@njit(**INLINE)
+def nothing_within(x0, x1, x2, x3, y0, y1, y2, y3, z0, z1, z2, z3, x, y, z, square):
+    """Returns whether no pair is closer than the root of `square`: of entries made with a skin, every third."""
+    dx, dy, dz = x0 - x, y0 - y, z0 - z
+    near = fma(dx, dx, fma(dy, dy, dz * dz)) < square
+    dx, dy, dz = x1 - x, y1 - y, z1 - z
+    near = near | (fma(dx, dx, fma(dy, dy, dz * dz)) < square)
+    dx, dy, dz = x2 - x, y2 - y, z2 - z
+    near = near | (fma(dx, dx, fma(dy, dy, dz * dz)) < square)
+    dx, dy, dz = x3 - x, y3 - y, z3 - z
+    near = near | (fma(dx, dx, fma(dy, dy, dz * dz)) < square)
+    return mask_bits(near) == 0
 
 
 @njit(**INLINE)
@@ -158,6 +192,8 @@ def _entries(masked, flags, begin, end, base, move, listed, places, terms, fx, f
     for e in range(begin, end):
         at, bits = np.int64(listed.others[e]) * 8, listed.bits[e]
         xj, yj, zj = load(places.x, at), load(places.y, at), load(places.z, at)
+        if nothing_within(x0, x1, x2, x3, y0, y1, y2, y3, z0, z1, z2, z3, xj, yj, zj, terms.numbers[0]):
+            continue
         gx, gy, gz = zero, zero, zero
         for k in range(4):
             if k == 0:
@@ -178,7 +214,8 @@ def _entries(masked, flags, begin, end, base, move, listed, places, terms, fx, f
             else:
                 s = load(places.radius, at) + places.radius[base + k]
                 d = load(places.depth, at) * places.depth[base + k]
-            pull, dispersion, electric = _row(masked, flags, bits >> np.uint32(8 * k), r2, q, s, d, terms)
+            deep = places.depth[base + k] != 0
+            pull, dispersion, electric = _row(masked, flags, bits >> np.uint32(8 * k), deep, r2, q, s, d, terms)
             gx, gy, gz = fma(dx, pull, gx), fma(dy, pull, gy), fma(dz, pull, gz)
             if k == 0:
                 fx0, fy0, fz0 = fma(dx, pull, fx0), fma(dy, pull, fy0), fma(dz, pull, fz0)

@@ -17,7 +17,6 @@ from sponge.forcefield.clusters import mesh_kernels as kernels
 from sponge.forcefield.clusters.search import ClusterList
 from sponge.forcefield.options import Options
 
-SCRATCH = (7, 8)
 POINTS_PER_THREAD = 40_000
 """of a grid, below which a second thread costs more than it gives"""
 
@@ -32,7 +31,7 @@ class Waves:
         self.net = float(scaled.sum())
         self._cell: Tensor | None = None
         self.grids = np.empty((0, 0), dtype)
-        """of each thread"""
+        """wide ones, of each thread"""
 
     def prepared(self, cell: Float[Tensor, "1 3 3"], threads: int) -> Waves:
         """Returns itself with grids for so many threads, and factors of this cell."""
@@ -51,19 +50,21 @@ class Waves:
                 -math.pi * self.net**2 / (2.0 * self.options.alpha**2 * float(torch.linalg.det(double).abs()))
             )
         self._cell = cell
-        if self.grids.shape != (threads, self.mesh.points):
-            self.grids = np.empty((threads, self.mesh.points), self.dtype)
+        points = math.prod(kernels.wide(self.sizes, self.mesh.order))
+        if self.grids.shape != (threads, points):
+            self.grids, self.scratch = np.empty((threads, points), self.dtype), np.zeros((threads, kernels.SCRATCH))
+            self.scratch, self.points = self.scratch.astype(self.dtype), np.empty((threads, kernels.LANES), np.int64)
+            self.potential, self.charges = np.empty(points, self.dtype), np.empty(self.mesh.points, self.dtype)
         return self
 
     def spread(self, thread: int, of_places: tuple[int, int], held: ClusterList) -> None:
-        """Puts the charges at some places on the grid of a thread."""
-        geometry = held.atoms, held.places, self.inverse, self.sizes, self.mesh.order
-        kernels.spread_charges(*of_places, *geometry, np.zeros(SCRATCH, self.dtype), self.grids[thread])
+        """Puts the charges at some places, whole clusters, on the grid of a thread."""
+        kernels.spread_kernel(self.mesh.order)(*of_places, *self._geometry(thread, held), self.grids[thread])
 
-    def add_grids(self, thread: int) -> None:
-        """Adds a thread's share of all grids to the first."""
-        if len(self.grids) > 1:
-            kernels.add_grids(*runs(self.mesh.points, len(self.grids))[thread], self.grids)
+    def fold(self, thread: int) -> None:
+        """Sets a thread's share of the charges to the sum of all grids."""
+        planes = runs(self.mesh.size[0], len(self.grids))[thread]
+        kernels.fold(*planes, self.grids, self.sizes, self.mesh.order, self.charges)
 
     def transform(self, *, virial: bool) -> tuple[float, Float[Tensor, "1 3 3"] | None]:
         """Turns charges on the grid into half their potential; returns the energy and, if asked, the virial [eV].
@@ -72,7 +73,7 @@ class Waves:
         """
         # Scipy's transforms: torch's wait for one another by spinning, which a busy machine makes long.
         workers = len(self.grids) if self.mesh.points >= POINTS_PER_THREAD else 1
-        waves = scipy.fft.rfftn(self.grids[0].reshape(self.mesh.size), workers=workers)
+        waves = scipy.fft.rfftn(self.charges.reshape(self.mesh.size), workers=workers)
         found = None
         if virial:
             energies = pme.wave_energies(torch.from_numpy(waves)[None], self.influence)
@@ -82,10 +83,13 @@ class Waves:
         rows = waves.view(self.dtype).reshape(len(self.factor), -1)
         energy = kernels.convolve(0, len(rows), rows, self.factor, self.once)
         whole = scipy.fft.irfftn(waves, s=self.mesh.size, norm="forward", workers=workers, overwrite_x=True)
-        self.potential = np.ascontiguousarray(whole).reshape(-1)
+        kernels.widen(np.ascontiguousarray(whole).reshape(-1), self.sizes, self.mesh.order, self.potential)
         return energy + self.self_energy + self.background, found
 
-    def read(self, of_places: tuple[int, int], held: ClusterList, forces: Any) -> None:
+    def read(self, thread: int, of_places: tuple[int, int], held: ClusterList, forces: Any) -> None:
         """Adds the forces of the potential at some places."""
-        geometry = held.atoms, held.places, self.inverse, self.sizes, self.mesh.order
-        kernels.read_forces(*of_places, *geometry, np.zeros(SCRATCH, self.dtype), self.potential, forces)
+        geometry = self._geometry(thread, held)
+        kernels.read_kernel(self.mesh.order)(*of_places, *geometry, self.potential, forces)
+
+    def _geometry(self, thread: int, held: ClusterList) -> tuple[Any, ...]:
+        return held.atoms, held.places, self.inverse, self.sizes, self.scratch[thread], self.points[thread]
