@@ -115,11 +115,16 @@ class ForceField(Potential):
     def evaluate(
         self, system: System, neighbors: Any, *, virial: bool = False, create_graph: bool = False
     ) -> Evaluation:
-        if not isinstance(neighbors, ClusterList):
-            return super().evaluate(system, neighbors, virial=virial, create_graph=create_graph)
-        if create_graph:
-            return super().evaluate(system, neighbors.plain(system), virial=virial, create_graph=True)
-        return self.compiled_evaluate(system, neighbors, virial=virial)
+        if isinstance(neighbors, ClusterList):
+            if not create_graph:
+                return self.compiled_evaluate(system, neighbors, virial=virial)
+            neighbors = neighbors.plain(system)
+        found = super().evaluate(system, neighbors, virial=virial, create_graph=create_graph)
+        if found.virial is None or self.topology.nonbonded is None or not self.options.long_range_correction:
+            return found
+        step = pairs.virial_of_the_step(*self._uniform(system, self.topology.nonbonded)).to(found.virial)
+        unit = torch.eye(3, dtype=step.dtype, device=step.device)
+        return tree.replace(found, virial=found.virial + step[:, None, None] * unit)
 
     def compiled_evaluate(
         self, system: System, neighbors: ClusterList, *, virial: bool = False, observed: bool = True
@@ -234,10 +239,13 @@ class ForceField(Potential):
         return {name: system.sum_over_atoms(energy.double()) for name, energy in found.items()}
 
     def _beyond_cutoff(self, system: System, terms: Nonbonded) -> Float[Tensor, " systems"]:
+        return pairs.long_range_correction(*self._uniform(system, terms)).double()
+
+    def _uniform(self, system: System, terms: Nonbonded) -> tuple[Tensor, Tensor, Tensor, Tensor, Options]:
+        """What a sum over pairs of uniform density takes."""
         one = torch.nn.functional.one_hot(terms.kind, len(terms.sigma)).to(system.positions.dtype)
         volume = torch.linalg.det(system.cell).abs()
-        counts = system.sum_over_atoms(one)
-        return pairs.long_range_correction(counts, volume, terms.sigma, terms.epsilon, self.options).double()
+        return system.sum_over_atoms(one), volume, terms.sigma, terms.epsilon, self.options
 
     def _beyond_real_space(self, system: System, terms: Nonbonded) -> dict[str, Tensor]:
         constant, alpha = self.options.coulomb_constant, self.options.alpha

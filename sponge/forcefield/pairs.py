@@ -78,7 +78,8 @@ def long_range_correction(
 ) -> Float[Tensor, " systems"]:
     """Returns 2 pi / V sum_ab N_a N_b times the integral of r^2 (u_full - u) over all r [AllenTildesley2017].
 
-    Its derivative with the cell is the correction of the pressure.
+    Its derivative with the cell is the correction of the pressure, but where the energy jumps at the cutoff: see
+    `virial_of_the_step`.
     """
     cutoff = options.cutoff
     tail = 4.0 * epsilon * (sigma**12 / (9.0 * cutoff**9) - sigma**6 / (3.0 * cutoff**3))
@@ -92,3 +93,24 @@ def long_range_correction(
             tail = tail + 0.5 * (cutoff - begin) * weight * r * r * missing
     of_each = counts.to(tail.dtype)
     return 2.0 * math.pi / volume * torch.einsum("sa,sb,ab->s", of_each, of_each, tail)
+
+
+def virial_of_the_step(
+    counts: Float[Tensor, "systems kinds"],
+    volume: Float[Tensor, " systems"],
+    sigma: Float[Tensor, "kinds kinds"],
+    epsilon: Float[Tensor, "kinds kinds"],
+    options: Options,
+) -> Float[Tensor, " systems"]:
+    """Returns 2 pi / 3 V sum_ab N_a N_b cutoff^3 u_ab(cutoff), what pairs that cross the cutoff add to P V [eV].
+
+    A volume that grows takes pairs beyond the cutoff, where their energy ends without a slope: no force shows it. With
+    it the pressure is that of the whole interaction beyond the cutoff, -2 pi / 3 V^2 sum_ab N_a N_b times the integral
+    of r^3 du/dr [AllenTildesley2017, eq. 2.144], and that of which the volume fluctuates at constant pressure. 0 where
+    the energy ends smoothly, or is not corrected.
+    """
+    if options.lennard_jones != "cutoff" or not options.long_range_correction:
+        return torch.zeros_like(volume)
+    ends = full_lennard_jones(torch.full_like(sigma, options.cutoff), sigma, epsilon)
+    of_each = counts.to(ends.dtype)
+    return 2.0 * math.pi * options.cutoff**3 / (3.0 * volume) * torch.einsum("sa,sb,ab->s", of_each, of_each, ends)

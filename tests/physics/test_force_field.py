@@ -7,6 +7,7 @@ step 1e-4 angstrom, whose error is of the order of the step squared, 1e-8; 1e-7 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ import torch
 
 from mindsci import tree, units
 from sponge import system as systems
+from sponge.dynamics import Forces
 from sponge.forcefield import ForceField, Options
 from sponge.neighbors import neighbor_list
 from sponge.potentials.potential import differentiate
 from sponge.system import System
+from sponge.thermodynamics import pressure
 from sponge.topology import (
     HarmonicAngles,
     HarmonicBonds,
@@ -29,7 +32,7 @@ from sponge.topology import (
     TorsionMaps,
     VirtualSites,
 )
-from sponge.validation import lattices, nist
+from sponge.validation import lattices, liquids, nist
 
 
 def periodic(positions: torch.Tensor, cell: torch.Tensor, numbers: torch.Tensor) -> System:
@@ -142,6 +145,23 @@ def test_forces_and_virial_are_derivatives_of_the_energy(options: Options) -> No
                 strained = tree.replace(system, positions=system.positions @ deform, cell=system.cell @ deform)
                 ends.append(float(field(strained, neighbors)))
             assert -(ends[0] - ends[1]) / 2e-5 == pytest.approx(float(found.virial[0, i, j]), abs=1e-6 * size)
+
+
+@pytest.mark.parametrize("engine", ["reference", "numba"])
+def test_the_correction_of_the_pressure_is_that_of_the_whole_tail(engine: str) -> None:
+    """16 pi / 3 rho^2 epsilon sigma^3 (2/3 (sigma / cutoff)^9 - (sigma / cutoff)^3) [AllenTildesley2017, eq. 2.145]."""
+    system, made = liquids.fluid(0.8, cells=4)
+    topology, sigma, epsilon = made.potential.topology, liquids.SIGMA, liquids.EPSILON
+    cutoff = 2.5 * sigma
+    found = []
+    for corrected in (True, False):
+        options = Options(cutoff=cutoff, coulomb="cutoff", long_range_correction=corrected)
+        forces = Forces.of(ForceField(topology, options, engine=engine), system, virial=True, skin=0.1)
+        found.append(float(pressure(forces(system))))
+    density = system.n_atoms / float(system.cell.det())
+    inverse = (sigma / cutoff) ** 3
+    expected = 16 * math.pi / 3 * density**2 * epsilon * sigma**3 * (2 / 3 * inverse**3 - inverse)
+    assert found[0] - found[1] == pytest.approx(expected, rel=1e-10)
 
 
 def test_parameters_have_gradients() -> None:

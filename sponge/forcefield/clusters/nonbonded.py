@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from sponge.forcefield.clusters.search import ClusterList
 from sponge.forcefield.clusters.terms import PairTerms, pair_terms
 from sponge.forcefield.clusters.waves import Waves
 from sponge.forcefield.options import Options
-from sponge.forcefield.pairs import long_range_correction
+from sponge.forcefield.pairs import long_range_correction, virial_of_the_step
 from sponge.system import System
 from sponge.topology import Nonbonded, Topology
 
@@ -38,8 +39,8 @@ class CompiledTerms:
         self.pairs: PairTerms = pair_terms(topology.nonbonded, options, dtype)
         self.bonded: list[Terms] = bonded_terms(topology, options)
         self.waves = Waves(options, topology.nonbonded.charges, dtype) if options.coulomb == "pme" else None
-        self.beyond = _beyond_cutoff(topology.nonbonded, options) if options.long_range_correction else 0.0
-        """energy beyond the cutoff times the volume [eV angstrom^3]"""
+        self.beyond, self.step = _beyond_cutoff(topology.nonbonded, options)
+        """energy beyond the cutoff, and what the end of the energy adds to the virial, times volume [eV angstrom^3]"""
         self._cell: Tensor | None = None
         self._matrices: tuple[Any, Any] = (None, None)
         self._parts: list[Any] | None = None
@@ -90,9 +91,10 @@ class CompiledTerms:
         found = virial_matrix(total) if virial else None
         if found is not None and of_waves is not None:
             found = found + of_waves
-        correction = self.beyond / abs(float(np.linalg.det(cell))) if self.beyond else 0.0
+        volume = abs(float(np.linalg.det(cell))) if self.beyond else math.inf
+        correction = self.beyond / volume
         if found is not None:
-            found = found + correction * torch.eye(3, dtype=found.dtype)
+            found = found + (correction + self.step / volume) * torch.eye(3, dtype=found.dtype)
         if not observed:
             return float("nan"), torch.from_numpy(forces), None
         return float(energy + total[0] + total[1] + correction), torch.from_numpy(forces), found
@@ -111,10 +113,13 @@ class CompiledTerms:
         return [part[: 3 * n_places].reshape(3, n_places) for part in self._parts]
 
 
-def _beyond_cutoff(nonbonded: Nonbonded, options: Options) -> float:
+def _beyond_cutoff(nonbonded: Nonbonded, options: Options) -> tuple[float, float]:
+    if not options.long_range_correction:
+        return 0.0, 0.0
     counts = torch.bincount(nonbonded.kind, minlength=len(nonbonded.sigma)).double()[None]
     tables = nonbonded.sigma.detach().double(), nonbonded.epsilon.detach().double()
-    return float(long_range_correction(counts, torch.ones(1).double(), *tables, options))
+    uniform = counts, torch.ones(1).double(), *tables, options
+    return float(long_range_correction(*uniform)), float(virial_of_the_step(*uniform))
 
 
 def image_vectors(reaches: Any, cell: Any) -> Any:
