@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from mindsci.runs import Interrupted, execute
 from mindsci.train import DivergedError, Group, Trainer, process_group
 from mindsci.train.communication import adasum, set_hooks
 from mindsci.train.config import Communication
+from mindsci.train.language import LanguageCase
 from mindsci.train.metrics import MetricsTable
 from mindsci.train.workspace import Quiet
 
@@ -113,6 +115,18 @@ def case(folder: Path) -> list[str]:
     """Runs a whole case; returns what the folder holds once it is done."""
     tables = {"task": "test/regression", "trainer": {"steps": 10, "validate_every": 5, "monitor": "error"}}
     execute(RegressionCase.model_validate(tables), folder / "case", quiet=True)
+    text = folder / "text.txt"
+    if torch.distributed.get_rank() == 0:
+        text.write_bytes(bytes(range(32, 127)) * 8)
+    torch.distributed.barrier()
+    staged = {
+        "task": "mindsci/language_model",
+        "data": {"file": str(text), "length": 16, "batch_size": 8},
+        "model": {"features": 16, "heads": 2, "layers": 2},
+        "trainer": {"steps": 4, "validate_every": 2},
+        "parallel": {"pipeline": 2, "micro_batches": 2},
+    }
+    execute(LanguageCase.model_validate(staged), folder / "staged case", quiet=True)
     torch.distributed.barrier()
     return sorted(path.name for path in (folder / "case").iterdir())
 
@@ -124,6 +138,12 @@ TRAINED: dict[str, tuple[str, dict[str, Any]]] = {
     "gradients": ("sentences", {"data": 2, "shard": "gradients"}),
     "divided": ("sentences", {"tensor": 2}),
     "experts": ("sentences", {"data": 2, "expert": 2}),
+    "stages": ("sentences", {"pipeline": 2, "micro_batches": 2}),
+    "stages, masters": (
+        "sentences",
+        {"pipeline": 2, "micro_batches": 2, "schedule": "zero_bubble", "offload": "optimizer"},
+    ),
+    "streamed": ("sentences", {"data": 2, "shard": "parameters", "offload": "parameters"}),
     "masters": ("sentences", {"data": 2, "shard": "optimizer", "offload": "optimizer", "precision": "bfloat16"}),
 }
 """Tasks that the trainer takes with a layout."""
@@ -134,11 +154,14 @@ FOUR = [name for name in TRAINED if name != "divided"]
 def spread_trainer(folder: Path, name: str, ranks: int = 2, **options: Any) -> Trainer:
     """A trainer of one of TRAINED, for as many processes as there are."""
     kind, layout = TRAINED[name]
-    layout = {key: ranks if value == 2 else value for key, value in layout.items() if ranks > 1 or key != "shard"}
-    clip = None if "offload" in layout else 0.5
+    counts = ("data", "tensor", "pipeline", "expert")
+    alone = () if ranks > 1 else ("shard", "micro_batches")
+    layout = {key: ranks if key in counts else value for key, value in layout.items() if key not in alone}
+    if ranks == 4 and "pipeline" in layout:
+        layout |= {"pipeline": 2, "data": 2}  # of two layers
     average = None if "precision" in layout else 0.9
     settings: dict[str, Any] = {"steps": 8, "validate_every": 4, "checkpoint_every": 4, "log_every": 2}
-    settings |= {"clip_norm": clip, "ema_decay": average}
+    settings |= {"clip_norm": 0.5, "ema_decay": average, "accumulate": 2 if name == "streamed" else 1}
     if kind == "springs":
         settings["precision"] = "float64"
         return trainer(folder, Springs(dtype=torch.float64), layout=layout, **settings | options)
@@ -155,6 +178,15 @@ def spread_trainings(folder: Path, group: Group) -> dict[str, Any]:
         if group.writes:
             save_file(whole, folder / f"{name}.safetensors")
         found[name] = {"rows": made.table.rows, "test": made.evaluate("test")}
+    if group.writes:
+        shutil.copytree(folder / "sharded" / "checkpoints", folder / "restaged" / "checkpoints")
+        shutil.rmtree(folder / "restaged" / "checkpoints" / "step_000000008")
+    torch.distributed.barrier()
+    restaged = spread_trainer(folder / "restaged", "stages", resuming=True)
+    restaged.fit()
+    whole = restaged.state.whole(restaged.model.state_dict())
+    if group.writes:
+        save_file(whole, folder / "restaged.safetensors")
     return found
 
 

@@ -48,6 +48,8 @@ class MasterOptimizer(optim.Optimizer):
         if kind not in (optim.Adam, optim.AdamW):
             raise InputError(f"{kind.__name__} has no masters: use torch.optim.Adam or AdamW")
         self.device, self.host, self.dealt = torch.device(device), host, dealt
+        self.leaves = host and early
+        """whether gradients have left the model's weights when a backward pass has ended"""
         groups = _grouped(parameters)
         self.weights: list[nn.Parameter] = [weight for group in groups for weight in group["params"]]
         self._shared = [dealt is not None and shared(weight) for weight in self.weights]
@@ -68,6 +70,8 @@ class MasterOptimizer(optim.Optimizer):
         self._travelling: dict[int, Tensor] = {}
         self._arrived: set[int] = set()
         self._sums: dict[int, Tensor] = {}
+        self._complete: set[int] = set()
+        self._factor: Tensor | None = None
         if host:
             self._lay_out_moments()
             for index in self.own:
@@ -131,20 +135,47 @@ class MasterOptimizer(optim.Optimizer):
                 self._sums[index].add_(self._travelling[index])
             else:
                 self._sums[index] = host_copy(self._travelling[index], torch.float32)
-        self._copies.to_host(index, _laid_out(weight), self._travelling[index])
+        self._copies.to_host(index, laid_out(weight), self._travelling[index])
         self._arrived.add(index)
 
     def _gradient(self, index: int) -> Tensor | None:
         """Returns the gradient in float32 beside its master."""
         if not self.host:
             weight = self.weights[index]
-            return None if weight.grad is None else _laid_out(weight).float()
+            found = None if weight.grad is None else laid_out(weight)
+        else:
+            found = self._sum(index)
+        if found is None or self._factor is None:
+            return None if found is None else found.float()
+        return found.float() * self._factor.to(found.device)
+
+    def _sum(self, index: int) -> Tensor | None:
+        """Returns what has arrived of a gradient, that of all backward passes."""
         if index not in self._arrived:
             return None
         assert self._copies is not None
         self._copies.wait(index)
-        found = self._travelling[index].float()
-        return found + self._sums[index] if index in self._sums else found
+        if index not in self._sums:
+            return self._travelling[index]
+        if index not in self._complete:
+            self._sums[index].add_(self._travelling[index])
+            self._complete.add(index)
+        return self._sums[index]
+
+    def gradients(self) -> Iterator[tuple[nn.Parameter, Tensor]]:
+        """Yields weights, and this process's part of their gradients where that lies; no backward pass may follow."""
+        if self.host:
+            for index in self.own:  # those that no hook has sent
+                self._send(index)
+        for index in self.own:
+            weight = self.weights[index]
+            found = self._sum(index) if self.host else None if weight.grad is None else laid_out(weight)
+            if found is not None:
+                yield weight, found
+
+    def scale(self, factor: Tensor) -> None:
+        """Multiplies the gradients of the next step, once these are in float32."""
+        self._factor = factor
 
     def _chunks(self) -> Iterator[list[int]]:
         chunk, size = [], 0
@@ -173,8 +204,7 @@ class MasterOptimizer(optim.Optimizer):
                 if self.masters[index].grad is not None:
                     self.masters[index].grad = None
                     self._return(index)
-        self._arrived.clear()
-        self._sums.clear()
+        self._forget()
         self._share_out()
         if self._copies is not None:
             self._copies.join()
@@ -203,8 +233,13 @@ class MasterOptimizer(optim.Optimizer):
         """Forgets the gradients, those that left for the host too."""
         for weight in self.weights:
             weight.grad = None
+        self._forget()
+
+    def _forget(self) -> None:
         self._arrived.clear()
         self._sums.clear()
+        self._complete.clear()
+        self._factor = None
 
     def gradients_on_host(self) -> list[Tensor]:
         """Returns where gradients arrive, and their sums over several backward passes."""
@@ -237,7 +272,7 @@ def _grouped(parameters: Iterable[nn.Parameter] | list[dict[str, Any]]) -> list[
     return [group | {"params": [weight for weight in group["params"] if weight.requires_grad]} for group in groups]
 
 
-def _laid_out(weight: nn.Parameter) -> Tensor:
+def laid_out(weight: nn.Parameter) -> Tensor:
     """Returns this process's part of a weight's gradient: DTensor leaves some whole, or as sums to be taken."""
     gradient = weight.grad
     assert gradient is not None

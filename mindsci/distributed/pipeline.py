@@ -50,7 +50,8 @@ class Stage(nn.Module):
 class Pipeline(nn.Module):
     """The stages of this process, and the schedule by which all processes run theirs.
 
-    `step` stands for forward and backward pass of a whole batch: a stage has neither the batch nor the loss of it.
+    `step` stands for forward and backward pass of a whole batch: a stage has neither the batch nor the loss of it. The
+    model keeps what is here under its names, and nothing in the place of the rest.
     First order alone: a loss with forces would have to go back through all stages before it is known.
     """
 
@@ -68,7 +69,7 @@ class Pipeline(nn.Module):
         self, model: nn.Module, layout: Layout, mesh: DeviceMesh, device: torch.device, loss: Callable[..., Tensor]
     ) -> None:
         super().__init__()
-        from torch.distributed.pipelining import PipelineStage, schedules  # imports torch.fx and numpy
+        from torch.distributed.pipelining import schedules  # imports torch.fx and numpy
 
         if not isinstance(model, Transformer):
             raise InputError(f"parallel.pipeline cuts a mindsci.nn.Transformer, not a {type(model).__name__}; use data")
@@ -84,40 +85,103 @@ class Pipeline(nn.Module):
                 "use fewer processes, or more layers"
             )
         self._groups = {axis: mesh.get_group(axis) for axis in ("pipeline", "data")}
-        rank = dist.get_rank(self._groups["pipeline"])
+        rank = dist.get_rank(self.group)
         edges = [round(stage * len(model.blocks) / n_stages) for stage in range(n_stages + 1)]
-        here = [rank + turn * layout.pipeline for turn in range(each)]
-        self.stages = nn.ModuleList(Stage(model, edges[stage], edges[stage + 1]) for stage in here)
-        stages: list[Any] = [
-            PipelineStage(module, stage, n_stages, device, group=self._groups["pipeline"])
-            for module, stage in zip(self.stages, here, strict=True)
-        ]
-        kind = getattr(schedules, name)
-        single = issubclass(kind, schedules.PipelineScheduleSingle)
-        self.schedule = kind(stages[0] if single else stages, layout.micro_batches, loss_fn=loss)
-        self.begins, self.ends, self.parts = 0 in here, n_stages - 1 in here, layout.micro_batches
+        self._here = [rank + turn * layout.pipeline for turn in range(each)]
+        self.stages = nn.ModuleList(Stage(model, edges[stage], edges[stage + 1]) for stage in self._here)
+        _leave_out(model, {index for stage in self._here for index in range(edges[stage], edges[stage + 1])})
+        self._features, self._device, self._n_stages = int(model.config["features"] or 0), device, n_stages
+        self._kind, self._loss, self._weight = getattr(schedules, name), loss, 1.0
+        self._schedules: dict[torch.Size, Any] = {}
+        self._names: list[str] | None = None
+        self.begins, self.ends, self.parts = 0 in self._here, n_stages - 1 in self._here, layout.micro_batches
 
-    def forward(self, *_: Any) -> Tensor:
-        raise InputError("a pipeline has no forward pass by itself; call step(inputs, targets)")
+    @property
+    def group(self) -> dist.ProcessGroup:
+        """The processes of the pipeline that this one belongs to."""
+        return self._groups["pipeline"]
+
+    def _schedule(self, shape: torch.Size) -> Any:
+        """Returns the schedule for batches of a shape, to which torch's stages fix the size of their messages."""
+        from torch.distributed.pipelining import PipelineStage, schedules
+
+        if shape not in self._schedules:
+            stages: list[Any] = [
+                PipelineStage(module, stage, self._n_stages, self._device, group=self.group)
+                for module, stage in zip(self.stages, self._here, strict=True)
+            ]
+            single = issubclass(self._kind, schedules.PipelineScheduleSingle)
+            # Gradients of several batches may add up: their share is in the loss, not taken of what is there.
+            self._schedules[shape] = self._kind(
+                stages[0] if single else stages, self.parts, loss_fn=self._weighted, scale_grads=False
+            )
+        return self._schedules[shape]
+
+    def _weighted(self, output: Tensor, target: Tensor) -> Tensor:
+        return self._loss(output, target) * (self._weight / self.parts)
+
+    @torch.no_grad()
+    def forward(self, inputs: Tensor) -> Tensor | None:
+        """Returns the output of a whole batch on the last process, None on the others; without gradients.
+
+        All processes call it.
+        """
+        rank, size, x = dist.get_rank(self.group), self.group.size(), inputs
+        for stage in range(self._n_stages):
+            before, here = (stage - 1) % size, stage % size
+            if stage and rank == before:
+                dist.send(x.contiguous(), group=self.group, group_dst=here)
+            if rank == here:
+                if stage:
+                    kind = next(self.parameters()).dtype
+                    x = torch.empty(*inputs.shape, self._features, dtype=kind, device=inputs.device)
+                    dist.recv(x, group=self.group, group_src=before)
+                x = self.stages[stage // size](x)
+        return x if self.ends else None
 
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Returns the mean loss of the processes' batches; adds their mean gradient to the stages' weights.
 
         All processes call it, those of one pipeline with the same batch.
         """
+        loss = self.differentiate(inputs, targets)
+        dist.all_reduce(loss, group=self.group)
+        dist.all_reduce(loss, dist.ReduceOp.AVG, group=self._groups["data"])
+        return loss
+
+    def differentiate(self, inputs: Tensor, targets: Tensor, weight: float = 1.0, *, average: bool = True) -> Tensor:
+        """Adds `weight` times the gradient of the mean loss of a batch to the stages' weights.
+
+        All processes call it. Returns the loss times the weight on the last process, 0 on the others.
+
+        Args:
+            average: over the processes of different data what has added up; the last of several batches must.
+        """
         if len(inputs) % self.parts:
             raise InputError(
                 f"a batch of {len(inputs)} rows cannot be cut into parallel.micro_batches = {self.parts} equal parts"
             )
         losses: list[Tensor] = []
+        self._weight = weight
         arguments = (inputs,) if self.begins else ()
         keywords = {"target": targets, "losses": losses} if self.ends else {}
-        self.schedule.step(*arguments, return_outputs=False, **keywords)
-        self._average()
-        loss = torch.stack(losses).mean().detach() if self.ends else torch.zeros((), device=inputs.device)
-        dist.all_reduce(loss, group=self._groups["pipeline"])
-        dist.all_reduce(loss, dist.ReduceOp.AVG, group=self._groups["data"])
-        return loss
+        self._schedule(inputs.shape).step(*arguments, return_outputs=False, **keywords)
+        if average:
+            self._average()
+        return torch.stack(losses).sum().detach() if self.ends else torch.zeros((), device=inputs.device)
+
+    def from_last(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the numbers that the last process gives, under the same names each time; all processes call it."""
+        last = self.group.size() - 1
+        if self._names is None:
+            names = [list(values)]
+            dist.broadcast_object_list(names, group=self.group, group_src=last, device=torch.device("cpu"))
+            self._names = names[0]
+        numbers = torch.zeros(len(self._names), dtype=torch.float64, device=self._device)
+        if self.ends:
+            numbers = torch.stack([values[name].detach().to(numbers) for name in self._names])
+        dist.broadcast(numbers, group=self.group, group_src=last)
+        return dict(zip(self._names, numbers, strict=True))
 
     def _average(self) -> None:
         """Averages gradients over the processes of different data, many in one message.
@@ -138,3 +202,14 @@ class Pipeline(nn.Module):
             dist.all_reduce(flat, dist.ReduceOp.AVG, group=group)
             for gradient, mean in zip(bucket, flat.split([one.numel() for one in bucket]), strict=True):
                 gradient.copy_(mean.view_as(gradient))
+
+
+def _leave_out(model: Transformer, blocks: set[int]) -> None:
+    """Takes out of a decoder all layers but some, and the ends that are not beside these."""
+    last = len(model.blocks) - 1
+    for index in range(last + 1):
+        if index not in blocks:
+            model.blocks[index] = nn.Identity()
+    ends = ([] if 0 in blocks else ["embedding"]) + ([] if last in blocks else ["norm", "head"])
+    for name in ends:
+        setattr(model, name, nn.Identity())

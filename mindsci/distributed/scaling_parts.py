@@ -13,7 +13,7 @@ from mindsci.distributed.table import Layout
 from mindsci.nn import MixtureOfExperts
 from mindsci.train.config import TrainerConfig
 from mindsci.train.parallel import Group
-from mindsci.train.spreading import SpreadLoss
+from mindsci.train.spreading import spread_loss
 from mindsci.train.task import Task
 
 FEATURES, HIDDEN, EXPERTS, CHOICES, TOKENS = 128, 512, 8, 2, 2048
@@ -45,13 +45,13 @@ def experts() -> Part:
 def averaged(task: Task, work: str) -> Part:
     """A training step without the optimizer's: loss, gradients, and their mean over the processes."""
     group = Group.current()
-    loss = SpreadLoss(task, Layout(data=group.world), TrainerConfig(steps=1), CPU)
+    loss = spread_loss(task, Layout(data=group.world), TrainerConfig(steps=1), CPU)
     batches, number = task.batches("train"), itertools.count(group.rank)
     learnt = [parameter for parameter in task.model.parameters() if parameter.requires_grad]
     reduced = torch.zeros(sum(parameter.numel() for parameter in learnt))
 
     def step() -> Any:
-        loss(batches.at(next(number)))[0].backward()
+        loss.differentiate(batches.at(next(number)), 1.0)
 
     return Part(
         step=step,

@@ -126,17 +126,29 @@ class LanguageTask(Task):
 
     def loss(self, batch: UInt8[Tensor, "batch length"]) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Returns the loss and the bits a byte; shares of the busiest expert and of dropped choices for mixtures."""
-        batch = batch.long()
-        logits, reports = self.model(batch[:, :-1])
-        entropy = cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
-        metrics = {"bits_per_byte": entropy.detach() / numpy.log(2.0)}
-        loss = entropy
+        inputs, targets = self.inputs_and_targets(batch)
+        logits, reports = self.model(inputs)
+        loss, metrics = self.loss_of_output(logits, targets)
         if reports:
             for report in reports:
                 loss = loss + (self.balance_weight * report.balance_loss + self.z_weight * report.z_loss) / len(reports)
             metrics["busiest_expert"] = torch.stack([report.load.max() for report in reports]).max()
             metrics["dropped"] = torch.stack([report.dropped for report in reports]).mean()
         return loss, metrics
+
+    def inputs_and_targets(
+        self, batch: UInt8[Tensor, "batch longer"]
+    ) -> tuple[Int[Tensor, "batch length"], Int[Tensor, "batch length"]]:
+        """Returns all bytes but the last, and all but the first."""
+        batch = batch.long()
+        return batch[:, :-1], batch[:, 1:]
+
+    def loss_of_output(
+        self, output: Float[Tensor, "batch length vocabulary"], targets: Int[Tensor, "batch length"]
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Returns the cross entropy and the bits a byte."""
+        entropy = cross_entropy(output.flatten(0, 1).float(), targets.flatten())
+        return entropy, {"bits_per_byte": entropy.detach() / numpy.log(2.0)}
 
     def item_losses(self, batch: UInt8[Tensor, "batch length"]) -> Float[Tensor, " batch"]:
         """Returns the mean cross entropy of each sequence [nats]."""

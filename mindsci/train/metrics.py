@@ -44,10 +44,11 @@ class Means:
         """Returns the sums of all processes as plain numbers; each process must call it."""
         if self._sums is None:
             return {}
+        share = group.parts / group.world  # processes of the same data add the same
         return {
             "names": self.names,
-            "sums": group.sum(self._sums).tolist(),
-            "weight": float(group.sum(torch.tensor(self._weight, dtype=torch.float64))),
+            "sums": (share * group.sum(self._sums)).tolist(),
+            "weight": share * float(group.sum(torch.tensor(self._weight, dtype=torch.float64))),
         }
 
     @classmethod
@@ -55,7 +56,7 @@ class Means:
         """Returns the means of a checkpoint; the first process alone holds what all had added."""
         means = cls()
         if state:
-            share = 1.0 if group.writes else 0.0
+            share = group.world / group.parts if group.writes else 0.0
             means.names = list(state["names"])
             means._sums = torch.tensor(state["sums"], dtype=torch.float64, device=device) * share
             means._weight = state["weight"] * share

@@ -31,16 +31,18 @@ class Group(Tree):
     parts: int = 1
 
     @classmethod
-    def current(cls, same_data: int = 1) -> Group:
+    def current(cls, same_data: int = 1, stages: int = 1) -> Group:
         """Returns the group that this process belongs to.
 
         same_data: neighbouring processes that take the same part of each batch, each with a part of the model.
+        stages: runs of processes, one after another, each with all parts of the batch and some layers of the model.
 
         Raises InputError where torchrun started several processes and none of them opened the group.
         """
         if dist.is_available() and dist.is_initialized():
             rank, world = dist.get_rank(), dist.get_world_size()
-            return cls(rank=rank, world=world, part=rank // same_data, parts=world // same_data)
+            parts = max(world // (same_data * stages), 1)  # a layout for more processes is refused later on
+            return cls(rank=rank, world=world, part=rank // same_data % parts, parts=parts)
         if processes() > 1:
             raise InputError(
                 f"torchrun started {processes()} processes, but the process group is not open; "

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn, optim
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from mindsci.distributed import MasterOptimizer
 from mindsci.distributed.host import local
@@ -24,10 +27,19 @@ class State:
     """The tensors of a training: weights, moments of the optimizer, averaged and best weights.
 
     Parameters that processes share as DTensors are such here; so are the experts that each process holds a part of.
+
+    Args:
+        stages: the processes of a pipeline, each with layers of its own.
     """
 
-    def __init__(self, model: nn.Module, optimizer: optim.Optimizer, average: Average | None) -> None:
-        self.model, self.average = model, average
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: optim.Optimizer,
+        average: Average | None,
+        stages: dist.ProcessGroup | None = None,
+    ) -> None:
+        self.model, self.average, self._stages = model, average, stages
         # An optimizer whose states are dealt out over the processes keeps those of this one in an optimizer of its own.
         self.optimizer: optim.Optimizer = getattr(optimizer, "optim", optimizer)
         self._names = {id(parameter): _plain(name) for name, parameter in model.named_parameters()}
@@ -50,7 +62,7 @@ class State:
         if any(name.startswith("best.") for name in stored.shapes):
             best = {name: torch.empty_like(value, device="cpu") for name, value in self.model.state_dict().items()}
         wanted = self._of_model(best)
-        _check(stored, wanted)
+        _check(stored, wanted, self._everywhere({name: tuple(value.shape) for name, value in wanted.items()}))
         for name, weight, updated in self._updated():
             prefix = f"optimizer.{name}."
             keys = [key[len(prefix) :] for key in stored.shapes if key.startswith(prefix)]
@@ -64,19 +76,51 @@ class State:
         stored.read(wanted, group)
         return best
 
-    def divided(self, parameters: list[nn.Parameter]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """Returns those that all processes share, and those that this one holds alone: its experts."""
-        own = [parameter for parameter in parameters if self._names[id(parameter)] in self._experts]
-        kept = {id(parameter) for parameter in own}
-        return [parameter for parameter in parameters if id(parameter) not in kept], own
+    def copies(self, weight: Tensor) -> int:
+        """Returns how many processes hold the same part of a weight."""
+        parts = 1 if self._stages is None else self._stages.size()
+        if isinstance(weight, DTensor):
+            for placement, size in zip(weight.placements, weight.device_mesh.shape, strict=True):
+                parts *= 1 if isinstance(placement, Replicate) else size
+        mesh = self._experts.get(self._names[id(weight)])
+        world = dist.get_world_size() if dist.is_initialized() else 1
+        return world // (parts if mesh is None else parts * mesh.size())
+
+    def divides(self, weights: Iterable[Tensor]) -> bool:
+        """Returns whether this process holds something of some weights that another does not; all get the same."""
+        world = dist.get_world_size() if dist.is_initialized() else 1
+        return world > 1 and any(self.copies(weight) < world for weight in weights)
 
     def whole(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns weights of the model's `state_dict` in full, on the host; every process must call it."""
+        """Returns weights of the model's `state_dict` in full, on the host; every process must call it.
+
+        Those of all stages of a pipeline.
+        """
         shared = self._weights("", weights)
-        return {
+        here = {
             name: _full(shared[f".{name}"]).detach().cpu().clone(memory_format=torch.contiguous_format)
             for name in weights
         }
+        if self._stages is None:
+            return here
+        everyone: list[Any] = [None] * self._stages.size()
+        dist.all_gather_object(
+            everyone, {name: (value.shape, value.dtype) for name, value in here.items()}, group=self._stages
+        )
+        found = {}
+        for stage, kinds in enumerate(everyone):
+            for name, (shape, dtype) in kinds.items():
+                found[name] = here[name] if name in here else torch.empty(shape, dtype=dtype)
+                dist.broadcast(found[name], group=self._stages, group_src=stage)
+        return found
+
+    def _everywhere(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """Returns the shapes of all stages of a pipeline."""
+        if self._stages is None:
+            return shapes
+        everyone: list[Any] = [None] * self._stages.size()
+        dist.all_gather_object(everyone, shapes, group=self._stages)
+        return {name: shape for one in everyone for name, shape in one.items()}
 
     def _of_model(self, best: dict[str, Tensor] | None) -> dict[str, Tensor]:
         found = self._weights("model", self.model.state_dict()) | self._weights("best", best or {})
@@ -145,12 +189,11 @@ def _room(stored: Stored, name: str, parameter: Tensor) -> Tensor:
     return torch.empty_like(parameter, dtype=dtype, requires_grad=False)
 
 
-def _check(stored: Stored, wanted: dict[str, Tensor]) -> None:
+def _check(stored: Stored, wanted: dict[str, Tensor], here: dict[str, tuple[int, ...]]) -> None:
     kinds = {name.partition(".")[0] for name in wanted}
     # Masters of other weights lie on other processes.
     there = {name: shape for name, shape in stored.shapes.items() if name.partition(".")[0] in kinds - {"master"}}
-    there |= {name: stored.shapes.get(name, ()) for name in wanted if name.startswith("master.")}
-    here = {name: tuple(value.shape) for name, value in wanted.items()}
+    there |= {name: stored.shapes.get(name, ()) for name in here if name.startswith("master.")}
     if there != here:
         name = min(set(there.items()) ^ set(here.items()))[0]
         raise InputError(

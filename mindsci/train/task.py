@@ -75,6 +75,15 @@ class Task(ABC):
         """Returns the loss of each item of a batch, for selective backpropagation."""
         raise NotImplementedError(f"{type(self).__name__} has no losses of single items")
 
+    def inputs_and_targets(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Returns what the model is called with, and what its output is compared with, each with a row an item: a
+        pipeline has the one on its first process and the other on its last."""
+        raise NotImplementedError(f"{type(self).__name__} does not cut its batches")
+
+    def loss_of_output(self, output: Tensor, targets: Tensor) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Returns the loss and the metrics, means over items as those of `loss`."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss of an output")
+
     def choose(self, batch: Any, indices: Int[Tensor, " chosen"]) -> Any:
         """Returns some items of a batch."""
         return take(batch, indices)
@@ -107,4 +116,5 @@ def _plain(model: nn.Module) -> dict[str, Any]:
     config = getattr(model, "config", {})
     if hasattr(config, "model_dump"):
         config = config.model_dump(mode="json", exclude_none=True)
-    return dict(config) if isinstance(config, Mapping) else {}
+    # TOML has no word for nothing: what is None is left to the default.
+    return {key: value for key, value in config.items() if value is not None} if isinstance(config, Mapping) else {}

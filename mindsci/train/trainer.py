@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from typing import Any, Literal
 
 import torch
@@ -25,7 +25,7 @@ from mindsci.train.batches import Batches
 from mindsci.train.checkpoint import Checkpoints
 from mindsci.train.communication import averager
 from mindsci.train.config import TrainerConfig
-from mindsci.train.gradients import shrink, total_norm
+from mindsci.train.gradients import clip
 from mindsci.train.metrics import Means, MetricsTable
 from mindsci.train.muon import centralise
 from mindsci.train.network import prepare
@@ -33,7 +33,7 @@ from mindsci.train.optimizer import build_optimizer
 from mindsci.train.parallel import Group, Signals, Watch
 from mindsci.train.parts import Parts
 from mindsci.train.randomness import own_randomness, seed_step
-from mindsci.train.spreading import SpreadLoss
+from mindsci.train.spreading import SpreadLoss, spread_loss
 from mindsci.train.standing import Standing
 from mindsci.train.state import State
 from mindsci.train.task import Task
@@ -75,16 +75,17 @@ class Trainer:
     ) -> None:
         self.config, self.task, self.run, self.seed = config, task, run, seed
         self.layout = layout or Layout(data=Group.current().world)
-        self.group = Group.current(same_data=self.layout.tensor)
+        self.group = Group.current(same_data=self.layout.tensor, stages=self.layout.pipeline)
         self.device = self.group.device(run.device)
         self.dtype = torch.float64 if config.precision == "float64" else torch.float32
         self.model = _in_precision(task.model.to(self.device), self.dtype)
         prepare(self.model, task, config, self.device)
-        self._loss = SpreadLoss(task, self.layout, config, self.device)
+        self._n_parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self._loss = spread_loss(task, self.layout, config, self.device)
         self._learnt = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = build_optimizer(self.model, config.optimizer, self.layout, self.device)
         self.average = Average(self.model, config.ema_decay) if config.ema_decay is not None else None
-        self.state = State(self.model, self.optimizer, self.average)
+        self.state = State(self.model, self.optimizer, self.average, self._loss.stages)
         self.standing = Standing()
         self.best_weights: dict[str, Tensor] | None = None
         self.window = Means()
@@ -123,8 +124,7 @@ class Trainer:
         with self.weights(weights), _evaluating(self.model, self._loss), own_randomness(self.device):
             for step in range(len(batches)):
                 seed_step(self.device, self.seed, step, self.group.part)
-                with self._autocast():
-                    loss, metrics = self._loss.evaluate(self._move(batches.at(step)))
+                loss, metrics = self._loss.evaluate(self._move(batches.at(step)))
                 means.add(loss, metrics, batches.weight(step))
         return self.task.summarise(means.averages(self.group))
 
@@ -167,10 +167,9 @@ class Trainer:
         if self.group.writes:
             self.run.folder.mkdir(parents=True, exist_ok=True)
             self.table.start(self.standing.step)
-        count = sum(parameter.numel() for parameter in self.model.parameters())
         self.run.log(
-            f"training {count} parameters in {self.config.precision} on {self.device}, {self.group.world} process(es)"
-            f"{_spread(self.layout)}, "
+            f"training {self._n_parameters} parameters in {self.config.precision} on {self.device}, "
+            f"{self.group.world} process(es){_spread(self.layout)}, "
             f"{self._parts.n_items} items in batches of {self._parts.batch_size}: "
             f"steps {self.standing.step} to {self.config.steps}"
         )
@@ -178,7 +177,7 @@ class Trainer:
     def _rehearse(self) -> None:
         """Looks for the monitored metric in one validation batch: a wrong name is found now, not hours later."""
         batches = self._batches("validation")
-        with _evaluating(self.model, self._loss), self._autocast():
+        with _evaluating(self.model, self._loss):
             seed_step(self.device, self.seed, 0, self.group.part)
             loss, metrics = self._loss.evaluate(self._move(batches.at(0)))
         means = Means()
@@ -226,39 +225,26 @@ class Trainer:
         """One step of the optimizer on one batch, computed in parts."""
         seed_step(self.device, self.seed, step, self.group.part)
         self.optimizer.zero_grad(set_to_none=True)
-        whole, alone = self._parts.whole_weight(step), self.config.communication.local_steps > 1
+        whole = self._parts.whole_weight(step)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for index in range(len(self._parts)):
             batch, weight = self._parts.at(step, index), self._parts.weight(step, index)
-            with self._loss.alone(alone or index < len(self._parts) - 1):
-                with self._autocast():
-                    batch = self._parts.chosen(step, batch)
-                    loss, metrics = self._loss(batch)
-                # The processes' gradients are averaged with equal weight, hence the factor `parts`.
-                (loss * (weight * self.group.parts / whole)).backward()
+            with self._loss.autocast():
+                batch = self._parts.chosen(step, batch)
+            # The processes' gradients are averaged with equal weight, hence the factor `parts`.
+            share, last = weight * self.group.parts / whole, index == len(self._parts) - 1
+            loss, metrics = self._loss.differentiate(batch, share, last=last)
             self.window.add(loss, metrics, weight)
-            total += loss.detach()
+            total += loss
         if self.config.optimizer.centralise:
             centralise(self._learnt)
-        norm = self._clip()
+        norm = clip(self._learnt, self.optimizer, self.state, self.config.clip_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
         self.optimizer.step()
         if self.average is not None:
             self.average.update()
-        self._watch.note(step, total, norm)
-
-    def _clip(self) -> Tensor:
-        """Returns the norm of the gradient, after which it is at most `clip_norm`; 0 where it has left for the host."""
-        left = [parameter for parameter in self._learnt if parameter.grad is not None]
-        shared, own = self.state.divided(left)
-        gradients, of_own = ([parameter.grad for parameter in kind] for kind in (shared, own))
-        if not left:
-            return torch.zeros((), device=self.device)
-        norm = total_norm(gradients, of_own)  # type: ignore[arg-type]
-        if self.config.clip_norm is not None:
-            shrink([*gradients, *of_own], norm, self.config.clip_norm)  # type: ignore[list-item]
-        return norm
+        self._watch.note(step, total, torch.zeros_like(total) if norm is None else norm.to(total.device))
 
     def _learning_rate(self, step: int) -> float:
         scale = self.config.schedule.scale(step, steps=self.config.steps, reductions=self.standing.reductions)
@@ -366,11 +352,6 @@ class Trainer:
 
     def _move(self, batch: Any) -> Any:
         return tree.to(batch, device=self.device, dtype=self.dtype if self.dtype == torch.float64 else None)
-
-    def _autocast(self) -> Any:
-        if self.config.precision == "bfloat16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
 
 
 def _in_precision(model: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from safetensors.torch import load_file
 from training_tasks import trainer
 
 from mindsci.errors import InputError
-from mindsci.nn import MixtureOfExperts
+from mindsci.nn import MixtureOfExperts, Transformer
 from mindsci.train import Group
 from mindsci.train.communication import adasum
 from mindsci.train.metrics import MetricsTable
@@ -148,7 +149,7 @@ def test_the_trainer_spreads_a_model_and_takes_the_steps_of_one_process(
         assert row.pop("split") == expected.pop("split")
         assert row == agreeing(expected, name)
     whole = load_file(Path(found[0]["folder"]) / f"{name}.safetensors")
-    assert_weights_agree(whole, alone.model.state_dict(), name)
+    assert_weights_agree(whole, alone.state.whole(alone.model.state_dict()), name)
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -161,7 +162,23 @@ def test_one_process_goes_on_from_the_checkpoint_of_two(
     resumed = spread_trainer(tmp_path, name, ranks=1, resuming=True)
     resumed.fit()
     assert resumed.table.rows[0]["step"] == 6
-    assert_weights_agree(resumed.model.state_dict(), load_file(of_two / f"{name}.safetensors"), name)
+    whole = resumed.state.whole(resumed.model.state_dict())
+    assert_weights_agree(whole, load_file(of_two / f"{name}.safetensors"), name)
+
+
+def test_a_pipeline_goes_on_from_the_checkpoint_of_shards(found: list[dict[str, Any]]) -> None:
+    folder = Path(found[0]["folder"])
+    restaged, sharded = (load_file(folder / f"{name}.safetensors") for name in ("restaged", "sharded"))
+    assert_weights_agree(restaged, sharded, "sharded")
+
+
+def test_a_case_of_a_language_model_runs_as_a_pipeline(found: list[dict[str, Any]]) -> None:
+    folder = Path(found[0]["folder"]) / "staged case"
+    model = Transformer(**tomllib.loads((folder / "model.toml").read_text())["config"])
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    assert load_file(folder / "best.safetensors").keys() == model.state_dict().keys()
+    results = json.loads((folder / "results.json").read_text())
+    assert results["steps"] == 4 and results["test bits_per_byte [bits]"] < 9
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn, optim
+from training_tasks import sentences, trainer
 
 from mindsci.distributed import Layout, MasterOptimizer, held, ledger, optimizer_for, profile, spread
 from mindsci.distributed.host import host_tensor, mapped_bytes
@@ -78,6 +79,20 @@ def test_what_lies_on_the_host_changes_no_step(keywords: dict[str, Any], recompu
             assert getattr(found, kind) == getattr(foretold, kind), kind
         # Bytes are counted in bfloat16, where norms work in float32, and doubled: too many by what norms keep.
         assert 0.8 * foretold.host_activations <= found.host_activations <= foretold.host_activations
+
+
+@pytest.mark.parametrize("keywords", [{"offload": "optimizer"}, {"offload": "parameters"}], ids=str)
+def test_gradients_that_have_left_add_up_and_are_clipped(keywords: dict[str, Any], tmp_path: Path) -> None:
+    found = []
+    for name, layout in (("plain", {}), ("away", keywords)):
+        # Adam with a small epsilon would not see the factor.
+        options = {"optimizer": {"learning_rate": 1e-2, "epsilon": 1e-2}, "validate_every": 0}
+        made = trainer(
+            tmp_path / name, sentences(), layout=layout, steps=4, accumulate=2, clip_norm=0.05, log_every=1, **options
+        )
+        made.fit()
+        found.append(values(made.model))
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-6)
 
 
 def test_the_ledger_foretells_what_blocks_keep_on_the_host() -> None:
