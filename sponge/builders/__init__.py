@@ -1,7 +1,14 @@
 """Systems from SMILES strings, structure files and the topologies of other programs."""
 
 from sponge.builders.amber import from_amber
-from sponge.builders.biomolecules import from_pdb, parametrise, read_force_field, read_structure
+from sponge.builders.biomolecules import (
+    add_hydrogens,
+    close_chains,
+    from_pdb,
+    parametrise,
+    read_force_field,
+    read_structure,
+)
 from sponge.builders.born_radii import with_born_radii
 from sponge.builders.coordinates import Coordinates, read_coordinates
 from sponge.builders.gromacs import from_gromacs
@@ -14,6 +21,8 @@ from sponge.builders.restraints import restrain_distances, restrain_positions
 
 __all__ = [
     "Coordinates",
+    "add_hydrogens",
+    "close_chains",
     "from_amber",
     "from_file",
     "from_gromacs",

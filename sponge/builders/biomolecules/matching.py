@@ -51,7 +51,7 @@ def match_residues(
     Raises InputError for a residue that no template fits, and where several do that differ in kinds or charges.
     """
     chosen = {} if chosen is None else chosen
-    search = _Search(force_field)
+    search = TemplateSearch(force_field)
     known: dict[tuple[Graph, str | None], Match] = {}
     labels = [structure.label_of(number) for number in range(len(structure.residues))]
     for label in chosen:
@@ -92,9 +92,9 @@ def residue_graphs(structure: Structure) -> list[Graph]:
     return graphs
 
 
-def template_graph(template: ResidueTemplate) -> tuple[Graph, list[int]]:
-    """Returns the graph of the atoms that are no sites, and their numbers in the template."""
-    real = [number for number, atom in enumerate(template.atoms) if atom.atomic_number > 0]
+def template_graph(template: ResidueTemplate, lightest: int = 1) -> tuple[Graph, list[int]]:
+    """Returns the graph of the atoms from an element on, without sites, and their numbers in the template."""
+    real = [number for number, atom in enumerate(template.atoms) if atom.atomic_number >= lightest]
     place = {number: index for index, number in enumerate(real)}
     bonds = tuple(sorted((place[i], place[j]) for i, j in template.bonds if i in place and j in place))
     return Graph(
@@ -170,17 +170,24 @@ def _connected_order(near: list[list[int]]) -> list[int]:
     return order
 
 
-class _Search:
-    """Templates by what they consist of; patched ones are made when no other fits."""
+class TemplateSearch:
+    """Templates by what they consist of; patched ones are made when no other fits.
 
-    def __init__(self, force_field: ForceFieldFiles) -> None:
-        self.force_field = force_field
+    Args:
+        force_field: that has them.
+        hydrogens: whether they are told by all their atoms, or by the heavy ones.
+    """
+
+    def __init__(self, force_field: ForceFieldFiles, *, hydrogens: bool = True) -> None:
+        self.force_field, self.lightest = force_field, 1 if hydrogens else 2
         self.levels = [self._indexed(force_field.templates.values())]
 
     def _indexed(self, templates: Iterable[ResidueTemplate]) -> dict[tuple[int, ...], list[ResidueTemplate]]:
         index: dict[tuple[int, ...], list[ResidueTemplate]] = {}
         for template in templates:
-            elements = tuple(sorted(atom.atomic_number for atom in template.atoms if atom.atomic_number > 0))
+            elements = tuple(
+                sorted(atom.atomic_number for atom in template.atoms if atom.atomic_number >= self.lightest)
+            )
             index.setdefault(elements, []).append(template)
         return index
 
@@ -189,41 +196,53 @@ class _Search:
         if wanted is not None:
             if wanted not in templates:
                 raise UnknownNameError.of("residue template", wanted, list(templates))
-            found = _matches(graph, [templates[wanted]])
+            found = self._fitting(graph, [templates[wanted]])
             if not found:
-                raise InputError(f"{label} is no {wanted}: {_difference(graph, templates[wanted])}")
+                raise InputError(f"{label} is no {wanted}: {difference(graph, templates[wanted], self.lightest)}")
             return found[0]
+        found = self.matches(graph)
+        if not found:
+            raise InputError(self.unmatched(graph, label))
+        return _one_of(graph, found, label)
+
+    def matches(self, graph: Graph) -> list[Match]:
+        """Returns every template that fits; with one patch or two where none does without."""
         elements = tuple(sorted(graph.elements))
         for level in range(3):
             if level == len(self.levels):
-                patched = patched_templates(templates, self.force_field.patches, level)
+                patched = patched_templates(self.force_field.templates, self.force_field.patches, level)
                 self.levels.append(self._indexed(patched))
-            found = _matches(graph, self.levels[level].get(elements, []))
+            found = self._fitting(graph, self.levels[level].get(elements, []))
             if found:
-                return _one_of(graph, found, label)
-        raise InputError(self._unmatched(graph, label))
+                return found
+        return []
 
-    def _unmatched(self, graph: Graph, label: str) -> str:
+    def _fitting(self, graph: Graph, templates: list[ResidueTemplate]) -> list[Match]:
+        found = []
+        for template in templates:
+            other, real = template_graph(template, self.lightest)
+            atoms = same_graph(graph, other)
+            if atoms is not None:
+                found.append(Match(template, tuple(real[number] for number in atoms)))
+        return found
+
+    def unmatched(self, graph: Graph, label: str) -> str:
+        """Returns what to say of a residue that nothing fits."""
         templates = self.force_field.templates
         named = [name for name in (graph.name, f"N{graph.name}", f"C{graph.name}") if name in templates]
         if not named:
             near = sorted(
                 templates, key=lambda name: len(set(graph.names) ^ set(template_graph(templates[name])[0].names))
             )
-            closest = f", and the nearest is {near[0]}: {_difference(graph, templates[near[0]])}" if near else ""
+            closest = (
+                f", and the nearest is {near[0]}: {difference(graph, templates[near[0]], self.lightest)}"
+                if near
+                else ""
+            )
             return f"no template of the force field is {label}; none has its name{closest}. Give a file that has it"
         best = min(named, key=lambda name: len(set(graph.names) ^ {atom.name for atom in templates[name].atoms}))
-        return f"no template of the force field is {label}; beside {best}, {_difference(graph, templates[best])}"
-
-
-def _matches(graph: Graph, templates: list[ResidueTemplate]) -> list[Match]:
-    found = []
-    for template in templates:
-        other, real = template_graph(template)
-        atoms = same_graph(graph, other)
-        if atoms is not None:
-            found.append(Match(template, tuple(real[number] for number in atoms)))
-    return found
+        differs = difference(graph, templates[best], self.lightest)
+        return f"no template of the force field is {label}; beside {best}, {differs}"
 
 
 def _one_of(graph: Graph, found: list[Match], label: str) -> Match:
@@ -243,9 +262,9 @@ def _one_of(graph: Graph, found: list[Match], label: str) -> Match:
     return found[0]
 
 
-def _difference(graph: Graph, template: ResidueTemplate) -> str:
+def difference(graph: Graph, template: ResidueTemplate, lightest: int) -> str:
     """What a residue has more or less than a template, in words."""
-    other = template_graph(template)[0]
+    other = template_graph(template, lightest)[0]
     has, wants = set(graph.names), set(other.names)
     missing, extra = sorted(wants - has), sorted(has - wants)
     parts = []
@@ -263,4 +282,6 @@ def _difference(graph: Graph, template: ResidueTemplate) -> str:
     if outside != expected and sorted(outside) != sorted(expected):
         ours, theirs = (", ".join(name for name, _ in one) or "no atom" for one in (outside, expected))
         parts.append(f"bonds to other residues leave from {ours}, not from {theirs}")
+        if {name for name, _ in expected} - {name for name, _ in outside} == {"C"}:
+            parts.append("close_chains ends a chain that breaks off")
     return "; ".join(parts) or "its bonds differ"

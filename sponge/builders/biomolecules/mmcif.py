@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -57,8 +58,10 @@ def _row(values: dict[str, str]) -> AtomRow:
 
 
 def _links(rows: list[AtomRow], stated: list[dict[str, str]]) -> list[tuple[str, str]]:
-    serials = {(row.chain, row.number, row.name): row.serial for row in rows}
-    found = []
+    serials: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:  # more than one of alternate locations
+        serials.setdefault((row.chain, row.number, row.name), []).append(row.serial)
+    found: list[tuple[str, str]] = []
     for values in stated:
         if not values.get("conn_type_id", "").startswith(COVALENT) or values.get("ptnr2_symmetry", "?") not in (
             *NONE,
@@ -69,9 +72,9 @@ def _links(rows: list[AtomRow], stated: list[dict[str, str]]) -> list[tuple[str,
         for end in ("ptnr1", "ptnr2"):
             code = values.get(f"pdbx_{end}_PDB_ins_code", "?")
             number = values.get(f"{end}_auth_seq_id", "") + ("" if code in NONE else code)
-            ends.append(serials.get((values.get(f"{end}_auth_asym_id", ""), number, values[f"{end}_label_atom_id"])))
-        if ends[0] is not None and ends[1] is not None:
-            found.append((ends[0], ends[1]))
+            place = (values.get(f"{end}_auth_asym_id", ""), number, values[f"{end}_label_atom_id"])
+            ends.append(serials.get(place, []))
+        found += itertools.product(ends[0], ends[1])
     return found
 
 

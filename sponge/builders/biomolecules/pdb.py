@@ -167,20 +167,22 @@ def _element(stated: str, name: str, residue: str) -> str:
 
 
 def _chosen(rows: list[AtomRow]) -> list[AtomRow]:
-    """One location of each atom: of a residue's alternates the one with the highest occupancy in all, if it has it."""
-    weight: dict[tuple[str, str, str], dict[str, float]] = {}
-    offered: dict[tuple[str, str, str, str], dict[str, float]] = {}
+    """One location of each atom: of a residue that of the highest mean occupancy, where an atom has it."""
+    weight: dict[tuple[str, ...], dict[str, list[float]]] = {}
     for row in rows:
         if row.alternate:
             residue = (row.segment, row.chain, row.number)
-            for found in (weight.setdefault(residue, {}), offered.setdefault((*residue, row.name), {})):
-                found[row.alternate] = found.get(row.alternate, 0.0) + row.occupancy
+            for key in (residue, (*residue, row.name)):
+                weight.setdefault(key, {}).setdefault(row.alternate, []).append(row.occupancy)
+
+    def best(key: tuple[str, ...]) -> str:
+        found = weight[key]
+        return max(sorted(found), key=lambda letter: sum(found[letter]) / len(found[letter]))
 
     def letter(row: AtomRow) -> str:
-        here = offered[row.segment, row.chain, row.number, row.name]
-        of_residue = weight[row.segment, row.chain, row.number]
-        best = max(sorted(of_residue), key=lambda one: of_residue[one])
-        return best if best in here else max(sorted(here), key=lambda one: here[one])
+        residue = (row.segment, row.chain, row.number)
+        of_residue, of_atom = best(residue), (*residue, row.name)
+        return of_residue if of_residue in weight[of_atom] else best(of_atom)
 
     return [row for row in rows if not row.alternate or row.alternate == letter(row)]
 
