@@ -161,6 +161,11 @@ def _items(case: Any) -> str | None:
     return _spread(case) or _offers("item_losses", "losses of single items")(case)
 
 
+def _shortest(case: Any) -> float:
+    """Steps on coarser items teach less of what the whole ones hold: fewer can be left out."""
+    return 0.7 if case.task_type.offers("coarsened") else 0.5
+
+
 def _decay(case: Any) -> float:
     """An average over the last twentieth of the steps, and over a thousand at most."""
     return min(1.0 - 20.0 / (case.trainer.schedule_scale * case.trainer.steps), 0.999)
@@ -201,7 +206,7 @@ ACCELERATIONS = (
         what="weights travel every few steps alone",
     ),
     Acceleration(
-        key="trainer.schedule_scale", part="strategy", on={2: 0.75, 3: 0.7},
+        key="trainer.schedule_scale", part="strategy", on={2: 0.75, 3: _shortest},
         what="a shorter schedule, for what the rest gains in a step",
     ),
     Acceleration(

@@ -10,20 +10,28 @@ from mindsci.report import Report
 from sponge.validation.derivatives import derivatives
 from sponge.validation.glycopeptide import glycopeptide
 from sponge.validation.lattices import lattices
+from sponge.validation.liquids import liquids
 from sponge.validation.nist import nist
 from sponge.validation.openmm_peer import openmm
 from sponge.validation.references import references
 from sponge.validation.solvent import solvent
 
-PARTS = {"nist": nist, "lattices": lattices, "references": references, "solvent": solvent, "derivatives": derivatives}
+PARTS = {
+    "nist": nist,
+    "lattices": lattices,
+    "references": references,
+    "solvent": solvent,
+    "derivatives": derivatives,
+    "liquids": liquids,
+}
 
 
 def md(only: str = "", data: str = "", peer_python: str = "") -> Report:
     """Energies, forces and virials of force fields against published numbers, differences and OpenMM.
 
-    only: parts to run, of nist, lattices, references, solvent, derivatives, openmm, glycopeptide, with commas between.
-    data: folder of reference files; biomolecular/ of MINDSCI_MIRROR unless given. peer_python: an interpreter that has
-    OpenMM; ours unless given. What cannot be run has no verdict, and the exit status is 2.
+    only: parts to run, of nist, lattices, references, solvent, derivatives, liquids (minutes), openmm, glycopeptide,
+    with commas between. data: folder of reference files; biomolecular/ of MINDSCI_MIRROR unless given. peer_python: an
+    interpreter that has OpenMM; ours unless given. What cannot be run has no verdict, and the exit status is 2.
     """
     peers = {"openmm": openmm, "glycopeptide": glycopeptide}
     chosen = [name.strip() for name in only.split(",")] if only else [*PARTS, *peers]

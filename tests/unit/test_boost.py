@@ -60,7 +60,8 @@ def test_a_level_sets_keys_and_setting_them_again_changes_nothing() -> None:
     once = boosted(fast)
     assert once.trainer.optimizer.name == "muon"
     assert once.trainer.batch_warmup is None  # by hand alone
-    assert once.trainer.scaled().steps == 280
+    assert once.trainer.scaled().steps == 200
+    assert boosted(case("O3", ItemisedCase)).trainer.scaled().steps == 280
     assert boosted(once) == once
 
 
