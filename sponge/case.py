@@ -61,6 +61,7 @@ class OutputTable(Table):
     """`[output]`: a frame is kept after every so many steps of a stage."""
 
     every: int = Field(default=10, ge=1)
+    formats: list[Literal["h5md", "extxyz", "dcd", "xtc", "pdb"]] = ["h5md", "extxyz"]
     pressure: bool | None = None
     """whether frames have a pressure, which costs the virial of every step; with a barostat unless told otherwise"""
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import torch
 
-import mindsci
 from mindsci import tree
 from mindsci.errors import InputError
 from mindsci.runs import Folder, Run, chunks
 from mindsci.solvers import Flow, rollout
-from sponge import reporting, restart, soundness, trajectory
+from sponge import formats, reporting, restart, soundness, trajectory
 from sponge.ase_atoms import to_ase
 from sponge.batch import replicate, select, separate
 from sponge.dynamics import check_forces, maxwell_boltzmann, minimise
@@ -44,7 +43,8 @@ class Simulation:
         self.stage, self.done, self.n_frames = 0, 0, 0
         """stage, its steps taken, frames in the journal"""
         dtype = self.system.positions.cpu().numpy().dtype
-        topology = Topology.of(self.system)
+        formats.check_formats(case.output.formats)
+        topology = Topology.of(self.system, model.topology)
         self.journal = Journal(run.path(JOURNAL), topology, dtype, self.system.n_systems)
         self._saved = time.monotonic()
         self._simulated, self._began = 0.0, 0.0
@@ -271,10 +271,9 @@ class Simulation:
         everything = [self.journal.read(replica) for replica in range(self.system.n_systems)]
         for replica, frames in enumerate(everything):
             place = self._place(replica)
-            with place.writing("trajectory.h5") as temporary:
-                trajectory.write_h5md(temporary, frames, topology, creator_version=mindsci.__version__)
-            with place.writing("trajectory.extxyz") as temporary:
-                trajectory.write_extxyz(temporary, frames, topology)
+            for name, write in (formats.WRITERS[one] for one in self.case.output.formats):
+                with place.writing(name) as temporary:
+                    write(temporary, frames, topology)
             with place.writing("energies.csv") as temporary:
                 trajectory.write_energies(temporary, frames, topology)
         with self.run.writing("energies.png") as temporary:

@@ -1,4 +1,4 @@
-"""Trajectories: a journal while a run goes on, H5MD and extended XYZ when it ends or stops.
+"""Trajectories: a journal while a run goes on, from which `sponge.formats` writes when it ends or stops.
 
 The journal is a file of records of one size. It is appended to and cut back to a number of records, so that a
 run that was killed continues from its restart to the same bits; the formats that other programs read are
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,13 @@ import numpy
 import torch
 from numpy.typing import NDArray
 
+import sponge.topology
 from mindsci import units
 from mindsci.errors import StorageError
 from mindsci.files import storage_errors
 from mindsci.tree import Tree
 from sponge.analysis.frames import Trajectory
+from sponge.formats.rows import pieces
 from sponge.system import System
 from sponge.thermodynamics import degrees_of_freedom
 
@@ -43,12 +44,22 @@ class Topology(Tree):
     periodic: tuple[bool, bool, bool]
     freedom: float
     """3 N - constraints - 3 degrees of freedom, that the temperature counts; N without virtual sites"""
+    names: tuple[str, ...] = ()
+    """of the atoms; symbols of the elements where there are none"""
+    residues: tuple[tuple[str, str, str], ...] = ()
+    """name, number and chain of the residue of each atom; none where the system has no topology"""
 
     @classmethod
-    def of(cls, system: System) -> Topology:
-        """Returns the topology of the first system, which is that of all its replicas."""
+    def of(cls, system: System, molecules: sponge.topology.Topology | None = None) -> Topology:
+        """Returns the topology of the first system, which is that of all its replicas; molecules: with its names."""
         atoms = slice(int(system.atom_counts[0]))
+        named: dict[str, Any] = {}
+        if molecules is not None and molecules.residue_of_atom is not None:
+            owners = [molecules.residues[k] for k in molecules.residue_of_atom[atoms].tolist()]
+            named["residues"] = tuple((one.name, one.number, one.chain) for one in owners)
+            named["names"] = molecules.atom_names[atoms]
         return cls(
+            **named,
             atomic_numbers=system.atomic_numbers[atoms].cpu().numpy(),
             masses=system.masses[atoms].cpu().double().numpy(),
             cell=system.cell[0].cpu().double().numpy(),
@@ -156,96 +167,6 @@ def volume_and_density(frames: NDArray[Any], topology: Topology) -> tuple[NDArra
     return volume, topology.masses.sum() * GRAM_PER_CM3 / volume
 
 
-def write_h5md(path: Path, frames: NDArray[Any], topology: Topology, *, creator_version: str) -> None:
-    """Writes an H5MD 1.1 file [deBuyl2014]: positions, velocities and observables with their units.
-
-    The file is made in memory and written whole: HDF5 crashes where a disk fills up under it.
-    """
-    import h5py
-
-    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
-        _fill_h5md(file, frames, topology, creator_version)
-        file.flush()
-        image = file.id.get_file_image()
-    path.write_bytes(image)
-
-
-def _fill_h5md(file: Any, frames: NDArray[Any], topology: Topology, creator_version: str) -> None:
-    _write_header(file, creator_version)
-    atoms = file.create_group("particles/atoms")
-    box = atoms.create_group("box")
-    box.attrs["dimension"] = 3
-    box.attrs["boundary"] = numpy.array(["periodic" if axis else "none" for axis in topology.periodic], dtype="S8")
-    atoms.create_dataset("species", data=topology.atomic_numbers.astype(numpy.int32))
-    atoms.create_dataset("mass", data=topology.masses).attrs["unit"] = "u"
-    position = _write_element(atoms, "position", "Angstrom", frames, "positions")
-    _write_element(atoms, "velocity", "Angstrom fs-1", frames, "velocities", position)
-    if any(topology.periodic):
-        if len(frames) and bool((frames["cell"] != topology.cell).any()):
-            _write_element(box, "edges", "Angstrom", frames, "cell", position)
-        else:
-            box.create_dataset("edges", data=topology.cell).attrs["unit"] = "Angstrom"
-    observables = file.create_group("observables")
-    _write_element(observables, "potential_energy", "eV", frames, "potential", position)
-    _write_element(observables, "kinetic_energy", "eV", frames, "kinetic", position)
-    _write_element(observables, "temperature", "K", frames, "temperature", position)
-    if len(frames) and bool(numpy.isfinite(frames["pressure"]).any()):
-        _write_element(observables, "pressure", "eV Angstrom-3", frames, "pressure", position)
-
-
-def _write_header(file: Any, creator_version: str) -> None:
-    header = file.create_group("h5md")
-    header.attrs["version"] = numpy.array([1, 1], dtype=numpy.int32)
-    # The format asks for an author; a run knows only the program.
-    header.create_group("author").attrs["name"] = "mindsci"
-    creator = header.create_group("creator")
-    creator.attrs["name"] = "mindsci sponge"
-    creator.attrs["version"] = creator_version
-    header.create_group("modules/units").attrs["version"] = numpy.array([1, 0], dtype=numpy.int32)
-
-
-def _write_element(parent: Any, name: str, unit: str, frames: NDArray[Any], field: str, like: Any = None) -> Any:
-    """A time-dependent element; elements that are sampled together share `step` and `time` by hard links."""
-    group = parent.create_group(name)
-    shape, kind = frames.dtype[field].shape, frames.dtype[field].base
-    chunk = (max(1, min(len(frames), 2**18 // max(1, int(numpy.prod(shape))))), *shape)
-    values = group.create_dataset("value", shape=(len(frames), *shape), dtype=kind, chunks=chunk)
-    values.attrs["unit"] = unit
-    for first, rows in _pieces(frames):
-        values[first : first + len(rows)] = rows[field]
-    if like is None:
-        group.create_dataset("step", data=frames["step"])
-        group.create_dataset("time", data=frames["time"]).attrs["unit"] = "fs"
-    else:
-        group["step"], group["time"] = like["step"], like["time"]
-    return group
-
-
-def write_extxyz(path: Path, frames: NDArray[Any], topology: Topology) -> None:
-    """Writes an extended XYZ file that ASE reads, momenta and potential energy included."""
-    import ase
-    from ase import units as ase_units
-    from ase.calculators.singlepoint import SinglePointCalculator
-    from ase.io.extxyz import write_extxyz as write_frames
-
-    with path.open("w", encoding="utf-8") as file:
-        for _, rows in _pieces(frames):
-            images = []
-            for row in rows:
-                atoms = ase.Atoms(
-                    numbers=topology.atomic_numbers,
-                    positions=row["positions"],
-                    masses=topology.masses,
-                    cell=row["cell"],
-                    pbc=topology.periodic,
-                    info={"step": int(row["step"]), "time_fs": float(row["time"]), "stage": int(row["stage"])},
-                )
-                atoms.set_momenta(topology.masses[:, None] * row["velocities"] / ase_units.fs)
-                atoms.calc = SinglePointCalculator(atoms, energy=float(row["potential"]))
-                images.append(atoms)
-            write_frames(file, images)
-
-
 def write_energies(path: Path, frames: NDArray[Any], topology: Topology) -> None:
     """Writes a table of energies [eV] and temperature [K]; in a cell volume, density, and pressures that are known."""
     head = ["step", "time [fs]", "stage", "potential [eV]", "kinetic [eV]", "total [eV]", "temperature [K]"]
@@ -255,14 +176,9 @@ def write_energies(path: Path, frames: NDArray[Any], topology: Topology) -> None
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(head)
-        for _, rows in _pieces(frames):
+        for _, rows in pieces(frames):
             columns = [rows["potential"], rows["kinetic"], rows["potential"] + rows["kinetic"], rows["temperature"]]
             columns += [*volume_and_density(rows, topology)] * periodic + [rows["pressure"] / BAR] * pressed
             for row, *values in zip(rows, *columns, strict=True):
                 time, *energies = (repr(float(value)) for value in (row["time"], *values))
                 table.writerow([int(row["step"]), time, int(row["stage"]), *energies])
-
-
-def _pieces(frames: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
-    for first in range(0, len(frames), ROWS):
-        yield first, frames[first : first + ROWS]

@@ -9,9 +9,10 @@ from pydantic import Field
 from mindsci.config import Case, InputFile, Quantity, Table
 from mindsci.runs import Folder, Run
 from sponge.analysis import report
-from sponge.analysis.frames import Trajectory, read_trajectory
+from sponge.analysis.frames import Trajectory
 from sponge.analysis.motion import mean_square_displacement
 from sponge.analysis.radial import radial_distribution
+from sponge.analysis.reading import read_trajectory
 from sponge.analysis.spectrum import vibrational_spectrum
 
 
@@ -73,7 +74,9 @@ class AnalyseCase(Case, AnalysisTable):
     """The whole case file: the trajectory, and the tables of `AnalysisTable`."""
 
     trajectory: InputFile
+    structure: InputFile | None = None
+    """of the same atoms, for DCD and XTC, which hold no elements"""
 
     def run(self, run: Run) -> None:
         """Analyses the file."""
-        run.results(self.analyse(read_trajectory(self.trajectory), run))
+        run.results(self.analyse(read_trajectory(self.trajectory, structure=self.structure), run))

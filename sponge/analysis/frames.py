@@ -1,25 +1,16 @@
-"""Frames of a trajectory as tensors, from the files that runs write and from other programs' in these formats."""
+"""Frames of a trajectory as tensors."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-import numpy
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from mindsci import tree
-from mindsci.errors import InputError, StorageError
+from mindsci.errors import InputError
 from mindsci.tree import Tree
 from sponge import cells
-from sponge.system import System, standard_masses
-
-PIECE = 200
-"""frames that are read in one go"""
+from sponge.system import System
 
 
 class Trajectory(Tree):
@@ -151,115 +142,3 @@ def _fractional_steps(trajectory: Trajectory) -> tuple[Tensor, Tensor]:
 def _completed(trajectory: Trajectory) -> Tensor:
     cell = trajectory.cell.double()
     return cells.completed_cell(cell, torch.tensor(trajectory.periodic, device=cell.device).expand(len(cell), 3))
-
-
-def read_trajectory(path: Path | str) -> Trajectory:
-    """Returns all frames of an H5MD or extended XYZ file. Raises InputError or StorageError for what is none."""
-    pieces = list(read_pieces(path))
-    joined = {name: torch.cat([getattr(one, name) for one in pieces]) for name in ("positions", "time", "cell")}
-    moving = all(one.velocities is not None for one in pieces)
-    velocities = torch.cat([one.velocities for one in pieces]) if moving else None  # type: ignore[misc]
-    return tree.replace(pieces[0], **joined, velocities=velocities)
-
-
-def read_pieces(path: Path | str, frames: int = PIECE) -> Iterator[Trajectory]:
-    """Yields the frames of a file, so many at a time, for trajectories larger than memory."""
-    path = Path(path)
-    if not path.is_file():
-        raise StorageError(f"the trajectory '{path}' does not exist; name a trajectory.h5 or trajectory.extxyz")
-    if path.suffix in (".h5", ".h5md", ".hdf5"):
-        yield from _read_h5md(path, frames)
-    else:
-        yield from _read_extxyz(path, frames)
-
-
-def _read_h5md(path: Path, count: int) -> Iterator[Trajectory]:
-    import h5py
-
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(f"'{path}' is no HDF5 file, or cut short: {error}") from None
-    with file:
-        try:
-            atoms = file[next(f"particles/{name}" for name in file["particles"])]
-            position, box = atoms["position"], atoms["box"]
-            values, times = position["value"], position["time"][...]
-            species = torch.as_tensor(numpy.asarray(atoms["species"]), dtype=torch.int64)
-        except (KeyError, StopIteration) as error:
-            raise InputError(f"'{path}' is no H5MD trajectory with positions, time and species ({error})") from None
-        if len(values) == 0:
-            raise InputError(f"'{path}' has no frames")
-        flags = tuple(flag in (b"periodic", "periodic") for flag in box.attrs["boundary"])
-        masses = standard_masses(species, torch.float64)
-        if "mass" in atoms:
-            masses = torch.as_tensor(numpy.asarray(atoms["mass"]), dtype=torch.float64)
-        moving = atoms["velocity/value"] if "velocity" in atoms else None
-        for first in range(0, len(values), count):
-            rows = slice(first, min(first + count, len(values)))
-            yield Trajectory(
-                positions=torch.as_tensor(values[rows]),
-                time=torch.as_tensor(times[rows], dtype=torch.float64),
-                atomic_numbers=species,
-                masses=masses,
-                cell=_box(box, rows),
-                periodic=flags,  # type: ignore[arg-type]
-                velocities=None if moving is None else torch.as_tensor(moving[rows]),
-            )
-
-
-def _box(box: Any, rows: slice) -> Tensor:
-    """Cells of the frames; H5MD has edges as one length or one vector an axis, fixed or for each frame."""
-    count = rows.stop - rows.start
-    if "edges" not in box:
-        return torch.zeros(count, 3, 3, dtype=torch.float64)
-    edges = box["edges"]
-    varies = hasattr(edges, "keys")
-    array = torch.as_tensor(numpy.asarray(edges["value"][rows] if varies else edges[...]), dtype=torch.float64)
-    if array.ndim == (2 if varies else 1):
-        array = torch.diag_embed(array)
-    return array.expand(count, 3, 3)
-
-
-def _read_extxyz(path: Path, count: int) -> Iterator[Trajectory]:
-    from ase.io import iread
-
-    images = iread(path, index=":", format="extxyz")
-    number, first, start = 0, None, 0.0
-    while True:
-        try:
-            piece = list(itertools.islice(images, count))
-        except Exception as error:  # ASE raises what its parsing meets; the cause is always the file
-            raise InputError(f"'{path}' cannot be read after frame {number} ({error}); is it cut short?") from None
-        if not piece:
-            break
-        first = piece[0] if first is None else first
-        for k, atoms in enumerate(piece):
-            if len(atoms) != len(first) or bool((atoms.numbers != first.numbers).any()):
-                raise InputError(f"frame {number + k} of '{path}' has other atoms than the first; give one system")
-        yield _of_images(piece, number + start)
-        number += len(piece)
-    if number == 0:
-        raise InputError(f"'{path}' has no frames")
-
-
-def _of_images(images: list[Any], number: float) -> Trajectory:
-    from ase import units as ase_units
-
-    first = images[0]
-    moving = all(atoms.has("momenta") for atoms in images)
-    stack = {
-        "positions": [atoms.positions for atoms in images],
-        # Without times, frames are counted: one femtosecond apart.
-        "time": [atoms.info.get("time_fs", number + k) for k, atoms in enumerate(images)],
-        "cell": [atoms.cell.array for atoms in images],
-    }
-    tensors = {name: torch.as_tensor(numpy.array(values, dtype=float)) for name, values in stack.items()}
-    velocities = numpy.array([atoms.get_velocities() * ase_units.fs for atoms in images]) if moving else None
-    return Trajectory(
-        **tensors,
-        atomic_numbers=torch.as_tensor(first.numbers, dtype=torch.int64),
-        masses=torch.as_tensor(first.get_masses(), dtype=torch.float64),
-        periodic=tuple(bool(flag) for flag in first.pbc),  # type: ignore[arg-type]
-        velocities=None if velocities is None else torch.as_tensor(velocities),
-    )

@@ -54,6 +54,7 @@ def from_file(path: Path | str, *, dtype: torch.dtype = torch.float64) -> System
     The cell and its periodicity come with it where the format holds them. Raises StorageError for a file that
     is missing, InputError for one that is no structure.
     """
+    import ase
     import ase.io
     from ase.io.formats import UnknownFileTypeError
 
@@ -61,7 +62,8 @@ def from_file(path: Path | str, *, dtype: torch.dtype = torch.float64) -> System
     if not path.is_file():
         raise StorageError(f"the structure file '{path}' does not exist; paths are relative to the case file")
     try:
-        atoms = ase.io.read(path)
+        # ASE takes the END after the last model of a PDB file for one more, without atoms.
+        atoms = next((one for one in reversed(ase.io.read(path, index=":")) if len(one)), ase.Atoms())
     except UnknownFileTypeError:
         raise InputError(f"'{path}' has an unknown type; use .xyz, .pdb, .cif or another that ASE reads") from None
     except Exception as error:  # each of ASE's eighty readers raises its own; the cause is always the file
