@@ -133,7 +133,7 @@ def velocity_verlet(forces: Forces, constraints: Constraints | None = None) -> S
     """Returns the NVE integrator "BAB" [Swope1982]: symplectic, reversible, second order in dt."""
     flows = verlet_flows(forces, constraints)
     if compiles(forces):
-        return compiled_verlet(flows, Move(constraints=constraints), forces, constrained=constraints is not None)
+        return compiled_verlet(flows, Move(constraints=constraints), forces, constraints)
     return Splitting(flows=flows, order="BAB")
 
 

@@ -112,6 +112,13 @@ class ForceField(Potential):
             self._rest = ForceField(tree.replace(self.topology, **left), options, engine="reference")
         return self._compiled
 
+    def compiled_alone(self, system: System) -> CompiledTerms | None:
+        """Returns the compiled kernels where they are all there is; None where plain torch or sites add to them."""
+        if self.topology.virtual_sites is not None:
+            return None
+        compiled = self._compiled_terms(system)
+        return compiled if self._rest is None or self._rest.only_pairs else None
+
     def evaluate(
         self, system: System, neighbors: Any, *, virial: bool = False, create_graph: bool = False
     ) -> Evaluation:

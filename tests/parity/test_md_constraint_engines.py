@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from rigid_systems import hydrocarbon, water_box
+from rigid_systems import held, hydrocarbon, water_box
 
 from mindsci import tree
-from sponge.dynamics import Constraints, Move, maxwell_boltzmann
+from mindsci.errors import InputError
+from mindsci.solvers import Splitting, rollout
+from sponge.dynamics import Constraints, Move, maxwell_boltzmann, velocity_verlet
+from sponge.forcefield.clusters import search
 from sponge.system import System
 from sponge.topology import DistanceConstraints, Topology
 
@@ -95,3 +98,41 @@ def test_single_precision_is_solved_in_double() -> None:
         assert float(constraints.error(results[-1])) < (1e-14 if one is system else 1.7e-6)
     assert results[1].positions.dtype == results[1].momenta.dtype == torch.float32
     assert torch.allclose(results[0].positions, results[1].positions.double(), rtol=0, atol=3e-6)
+
+
+def of_molecules(name: str) -> tuple[System, Topology]:
+    """Waters, or a hydrocarbon with charges, so that both take the same kernels."""
+    if name == "water":
+        return water_box(3)
+    system, topology = hydrocarbon(name, bonds_held="hydrogens")
+    assert topology.nonbonded is not None
+    charges = torch.linspace(-0.1, 0.1, topology.n_atoms).double()
+    return system, tree.replace(topology, nonbonded=tree.replace(topology.nonbonded, charges=charges))
+
+
+@pytest.mark.parametrize("name", ["water", "isobutane"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_steps_at_once_are_single_steps_to_the_bits(name: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where lists are made anew on the way, and where the run is cut in two."""
+    monkeypatch.setattr(search, "ATOMS_PER_THREAD", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    system, topology = of_molecules(name)
+    forces, constraints, start = held(topology, system, virial=True)
+    start = tree.replace(start, momenta=moving(start, constraints).momenta)
+    step = velocity_verlet(forces, constraints)
+    single = Splitting(flows=step.flows, order=step.order)
+    wanted, _ = rollout(single, start, n_steps=30, dt=1.0)
+    assert name != "water" or wanted.neighbors is not start.neighbors
+    found, _ = rollout(step, start, n_steps=30, dt=1.0)
+    half, _ = rollout(step, start, n_steps=11, dt=1.0)
+    cut, _ = rollout(step, half, n_steps=19, start=11, dt=1.0)
+    for what in ("positions", "momenta", "forces", "energy", "virial"):
+        assert torch.equal(getattr(found, what), getattr(wanted, what))
+        assert torch.equal(getattr(cut, what), getattr(wanted, what))
+
+
+@pytest.mark.parametrize("name", ["water", "isobutane"])
+def test_a_step_that_no_constraint_survives_names_the_atoms(name: str) -> None:
+    forces, constraints, start = held(*reversed(of_molecules(name)))
+    with pytest.raises(InputError, match=r"do not converge to 1e-10: .* and .* of system 0"):
+        rollout(velocity_verlet(forces, constraints), moving(start, constraints), n_steps=3, dt=300.0)

@@ -29,7 +29,7 @@ def multipliers(
 ) -> Float[Tensor, " constraints"]:
     """Returns the solution of (G M^-1 G^T) lambda = right, with G at the points."""
     pattern, pairs, out = constraints.every, constraints.pairs.numpy(), numpy.zeros(len(right))
-    arguments = (*_arrays(pattern), pairs, inverse_masses.numpy(), points.numpy(), right.numpy(), *_room(pattern), out)
+    arguments = (*arrays_of(pattern), pairs, inverse_masses.numpy(), points.numpy(), right.numpy(), *room(pattern), out)
     _share(kernels.multipliers, len(pattern.starts) - 1, arguments)
     return torch.from_numpy(out)
 
@@ -44,7 +44,7 @@ def projected(
     found, places, weights = momenta.numpy().copy(), points.numpy(), inverse_masses.numpy()
     pattern = constraints.bonds
     if constraints.n_bonds:
-        arguments = (*_arrays(pattern), constraints.pairs.numpy(), weights, places, *_room(pattern), found)
+        arguments = (*arrays_of(pattern), constraints.pairs.numpy(), weights, places, *room(pattern), found)
         _share(kernels.project, len(pattern.starts) - 1, arguments)
     if len(constraints.waters):
         arguments = (constraints.waters.numpy(), weights, places, found)
@@ -66,7 +66,7 @@ def moves(
     old, new = before.numpy(), after.numpy()
     if n_bonds:
         pairs, length = constraints.pairs[:n_bonds].numpy(), constraints.length[:n_bonds].detach().numpy()
-        arguments = (*_arrays(pattern), pairs, length, inverse_masses.numpy(), old, new, tolerance, *_room(pattern))
+        arguments = (*arrays_of(pattern), pairs, length, inverse_masses.numpy(), old, new, tolerance, *room(pattern))
         _share(kernels.solve_positions, len(pattern.starts) - 1, (*arguments, found, errors))
     if len(constraints.waters):
         sides = constraints.oxygen_hydrogen.detach().numpy(), constraints.hydrogen_hydrogen.detach().numpy()
@@ -75,13 +75,14 @@ def moves(
     return torch.from_numpy(found), torch.from_numpy(errors)
 
 
-def _arrays(pattern: Elimination) -> tuple[Any, int]:
+def arrays_of(pattern: Elimination) -> tuple[Any, int]:
+    """Returns what the kernels know of clusters, and the number of constraints of the largest one."""
     names = ("starts", "order", "rows", "columns", "shared", "sign")
     return tuple(getattr(pattern, name).numpy() for name in names), pattern.size
 
 
-def _room(pattern: Elimination) -> tuple[Any, Any]:
-    """For the entries and the diagonal of the factors."""
+def room(pattern: Elimination) -> tuple[Any, Any]:
+    """Returns arrays for the entries and the diagonal of the factors."""
     return numpy.empty(len(pattern.columns)), numpy.empty(len(pattern.order))
 
 

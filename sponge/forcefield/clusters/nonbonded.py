@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,8 @@ class CompiledTerms:
         self._cell: Tensor | None = None
         self._matrices: tuple[Any, Any] = (None, None)
         self._parts: list[Any] | None = None
+        self._moved_to: tuple[ClusterList, Any] | None = None
+        """the list whose images are set, and the cell that they were set for"""
 
     def evaluate(
         self, system: System, held: ClusterList, *, virial: bool = False, observed: bool = True
@@ -53,13 +56,34 @@ class CompiledTerms:
         observed: whether energy and virial are wanted; without them the energy is no number. The forces have the same
         bits either way. The order of the sums is that of the list and its number of threads, so that bits are repeated.
         """
-        positions, (cell, inverse_cell) = system.positions.detach().numpy(), self._geometry(system)
+        positions = system.positions.detach().numpy()
+        forces = np.empty(positions.shape, positions.dtype)
+        energy, found = self.forces_at(positions, system, held, forces, virial=virial, observed=observed)
+        return energy, torch.from_numpy(forces), found
+
+    def forces_at(
+        self,
+        positions: Any,
+        system: System,
+        held: ClusterList,
+        forces: Any,
+        *,
+        virial: bool,
+        observed: bool,
+        then: Callable[[int], None] | None = None,
+    ) -> tuple[float, Float[Tensor, "1 3 3"] | None]:
+        """Sets the forces at some positions in the system's cell; returns what `evaluate` does beside them.
+
+        then: what each thread does with its number once all forces are there.
+        """
+        cell, inverse_cell = self._geometry(system)
         x, y, z = held.places[:3]
-        held.listed.images[:] = image_vectors(held.reaches, cell)
+        if self._moved_to is None or self._moved_to[0] is not held or self._moved_to[1] is not cell:
+            held.listed.images[:] = image_vectors(held.reaches, cell)
+            self._moved_to = held, cell
         threads, n_places, n_atoms = len(held.bounds) - 1, len(x), len(positions)
         kernel = pair_kernel(self.pairs.shape(observed=observed))
         parts, out = self._room(threads, n_places), np.zeros((threads, 8))
-        forces = np.empty((n_atoms, 3), positions.dtype)
         of_places = [(first * SIZE, last * SIZE) for first, last in runs(n_places // SIZE, threads)]
         of_atoms = runs(n_atoms, threads)
         frame = Frame(held.place_of, x, y, z, cell, inverse_cell)
@@ -81,8 +105,11 @@ class CompiledTerms:
         def after(k: int, counter: Any = np.zeros(1, np.int64)) -> None:  # noqa: B008
             if waves is not None:
                 waves.read(k, of_places[k], held, parts[k])
-                meet(counter, threads, 1)
+            meet(counter, threads, 1)
             stepping.collect(*of_atoms[k], held.place_of, tuple(parts), forces)
+            if then is not None:
+                meet(counter, threads, 2)
+                then(k)
 
         together(before, threads)
         energy, of_waves = (0.0, None) if waves is None else waves.transform(virial=virial)
@@ -96,8 +123,8 @@ class CompiledTerms:
         if found is not None:
             found = found + (correction + self.step / volume) * torch.eye(3, dtype=found.dtype)
         if not observed:
-            return float("nan"), torch.from_numpy(forces), None
-        return float(energy + total[0] + total[1] + correction), torch.from_numpy(forces), found
+            return float("nan"), None
+        return float(energy + total[0] + total[1] + correction), found
 
     def _geometry(self, system: System) -> tuple[Any, Any]:
         """The cell and its inverse, taken anew where the cell is another tensor."""
