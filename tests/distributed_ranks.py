@@ -138,6 +138,7 @@ TRAINED: dict[str, tuple[str, dict[str, Any]]] = {
     "gradients": ("sentences", {"data": 2, "shard": "gradients"}),
     "divided": ("sentences", {"tensor": 2}),
     "experts": ("sentences", {"data": 2, "expert": 2}),
+    "divided experts": ("sentences", {"tensor": 2, "expert": 1}),
     "stages": ("sentences", {"pipeline": 2, "micro_batches": 2}),
     "stages, masters": (
         "sentences",
@@ -148,7 +149,7 @@ TRAINED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Tasks that the trainer takes with a layout."""
 FOUR = [name for name in TRAINED if name != "divided"]
-"""Those that four processes take as well: the decoder has two heads."""
+"""Those that four processes take as well: the decoder has two heads, and two layers."""
 
 
 def spread_trainer(folder: Path, name: str, ranks: int = 2, **options: Any) -> Trainer:
@@ -156,9 +157,12 @@ def spread_trainer(folder: Path, name: str, ranks: int = 2, **options: Any) -> T
     kind, layout = TRAINED[name]
     counts = ("data", "tensor", "pipeline", "expert")
     alone = () if ranks > 1 else ("shard", "micro_batches")
-    layout = {key: ranks if key in counts else value for key, value in layout.items() if key not in alone}
+    many = {key: ranks if key in counts and value > 1 else value for key, value in layout.items()}
+    layout = {key: value for key, value in many.items() if key not in alone}
     if ranks == 4 and "pipeline" in layout:
-        layout |= {"pipeline": 2, "data": 2}  # of two layers
+        layout |= {"pipeline": 2, "data": 2}
+    if ranks == 4 and "tensor" in layout:
+        layout |= {"tensor": 2, "data": 2, "expert": 2}
     average = None if "precision" in layout else 0.9
     settings: dict[str, Any] = {"steps": 8, "validate_every": 4, "checkpoint_every": 4, "log_every": 2}
     settings |= {"clip_norm": 0.5, "ema_decay": average, "accumulate": 2 if name == "streamed" else 1}

@@ -15,9 +15,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn, optim
 
-from mindsci.distributed import Layout, MasterOptimizer, held, optimizer_for, spread
+from mindsci.distributed import Layout, MasterOptimizer, expert_group, held, optimizer_for, spread
 from mindsci.distributed.pipeline import Pipeline
-from mindsci.nn import Experts, Transformer
+from mindsci.nn import MixtureOfExperts, Transformer
 from mindsci.train import process_group
 
 LAYOUTS: list[dict[str, Any]] = [
@@ -55,6 +55,12 @@ LAYOUTS: list[dict[str, Any]] = [
     {"pipeline": 2, "micro_batches": 2, "offload": "activations", "recompute": "full"},
     {"pipeline": 2, "micro_batches": 2, "precision": "bfloat16", "offload": "optimizer"},
 ]
+MIXED: list[dict[str, Any]] = [
+    {"tensor": 2},
+    {"tensor": 2, "recompute": "selective"},
+    {"tensor": 2, "offload": "optimizer"},
+]
+"""Divided experts."""
 LARGE_LAYOUTS: list[dict[str, Any]] = [
     {"data": 4, "shard": "gradients"},
     {"data": 4, "expert": 4, "shard": "parameters"},
@@ -73,6 +79,17 @@ LARGE_LAYOUTS: list[dict[str, Any]] = [
     {"pipeline": 4, "micro_batches": 8, "schedule": "zero_bubble"},
 ]
 """For four processes."""
+LARGE_MIXED: list[dict[str, Any]] = [
+    {"data": 2, "tensor": 2},
+    {"data": 2, "tensor": 2, "expert": 2},
+    {"data": 2, "tensor": 2, "expert": 2, "shard": "parameters", "recompute": "full"},
+    {"data": 2, "tensor": 2, "expert": 2, "shard": "gradients", "offload": "optimizer"},
+    {"data": 2, "tensor": 2, "expert": 2, "shard": "optimizer"},
+    {"data": 2, "tensor": 2, "shard": "parameters"},
+]
+CASES = [(keywords, False) for keywords in LAYOUTS] + [(keywords, True) for keywords in MIXED]
+LARGE_CASES = [(keywords, False) for keywords in LARGE_LAYOUTS] + [(keywords, True) for keywords in LARGE_MIXED]
+"""Each with whether the decoder has divided experts."""
 SECOND_ORDER: list[dict[str, Any]] = [
     {"data": 2},
     {"data": 2, "shard": "optimizer"},
@@ -90,10 +107,10 @@ ADAM: dict[str, Any] = {"lr": 1e-2, "eps": 1e-3}
 """With so large an epsilon a step is smooth in its gradient: rounding of 1e-8 moves a weight by 1e-7, not by 1e-2."""
 
 
-def sizes(layout: Layout) -> dict[str, Any]:
+def sizes(layout: Layout, mixed: bool = False) -> dict[str, Any]:
     """A mixture; a dense decoder where matrices or layers are divided, and where roundings would send tokens to other
     experts."""
-    dense = layout.tensor > 1 or layout.pipeline > 1 or layout.precision == "bfloat16"
+    dense = (layout.tensor > 1 and not mixed) or layout.pipeline > 1 or layout.precision == "bfloat16"
     return DECODER | ({"experts": 0} if dense else {}) | ({"layers": 4} if layout.pipeline > 1 else {})
 
 
@@ -132,28 +149,29 @@ def alone(experts: int, layers: int) -> tuple[list[float], dict[str, Tensor], di
 def whole(model: nn.Module, layout: Layout) -> dict[str, Tensor]:
     """Returns all weights as one process has them, of a pipeline those of this process."""
     found = {}
-    experts = {id(weight) for part in model.modules() if isinstance(part, Experts) for weight in part.parameters()}
+    mixtures = [part for part in model.modules() if isinstance(part, MixtureOfExperts)]
+    experts = {id(weight): part.group for part in mixtures for weight in part.experts.parameters()}
     for name, weight in model.named_parameters():
         value = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
         if layout.expert > 1 and id(weight) in experts:
             parts = [torch.empty_like(value) for _ in range(layout.expert)]
-            dist.all_gather(parts, value.detach().contiguous())
+            dist.all_gather(parts, value.detach().contiguous(), group=experts[id(weight)])
             value = torch.cat(parts)
         name = re.sub(r"^(module\.|stages\.\d+\.)", "", name).replace("_checkpoint_wrapped_module.", "")
         found[name] = value.detach().float()
     return found
 
 
-def tried(layout: Layout) -> dict[str, Any]:
+def tried(layout: Layout, mixed: bool = False) -> dict[str, Any]:
     """What this process finds: losses, how far weights are from those of one process, what it holds."""
     torch.manual_seed(7)
-    model = Transformer(**sizes(layout), group=dist.group.WORLD if layout.expert > 1 else None)
+    model = Transformer(**sizes(layout, mixed), group=expert_group(layout))
     made = spread(model, layout)
     optimizer = optimizer_for(made, layout, optim.Adam, **ADAM)
     rank = dist.get_rank() // layout.tensor % layout.data
     losses = torch.tensor(decode(made, sequences()[rank :: layout.data], optimizer))
     dist.all_reduce(losses, dist.ReduceOp.AVG)
-    _, expected, began = alone(sizes(layout)["experts"], sizes(layout)["layers"])
+    _, expected, began = alone(sizes(layout, mixed)["experts"], sizes(layout)["layers"])
     values = whole(made, layout)
     assert layout.pipeline > 1 or values.keys() == expected.keys(), values.keys() ^ expected.keys()
     off = torch.cat([(value - expected[name]).flatten() for name, value in values.items()])
@@ -170,9 +188,9 @@ def tried(layout: Layout) -> dict[str, Any]:
     return found
 
 
-def decoders(layouts: list[dict[str, Any]] = LAYOUTS) -> list[dict[str, Any]]:
+def decoders(cases: list[tuple[dict[str, Any], bool]] = CASES) -> list[dict[str, Any]]:
     """Each layout in turn."""
-    return [tried(Layout(**keywords)) for keywords in layouts]
+    return [tried(Layout(**keywords), mixed) for keywords, mixed in cases]
 
 
 class Forces(nn.Module):
@@ -215,7 +233,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     with process_group() as group:
         everyone: list[Any] = [None] * group.world
-        dist.all_gather_object(everyone, decoders(LARGE_LAYOUTS))
+        dist.all_gather_object(everyone, decoders(LARGE_CASES))
     if group.writes:
         (folder / "found.json").write_text(json.dumps(everyone))
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mindsci.distributed import Layout
+from mindsci.distributed import Layout, expert_group
 from mindsci.nn import Transformer
 from mindsci.runs import Run
 from mindsci.train import Batches, Task, Trainer, TrainerConfig, TrainingCase
@@ -81,14 +81,13 @@ class Springs(Regression):
 def sentences(layout: dict[str, Any] | None = None) -> LanguageTask:
     """A small decoder, a mixture of experts where a layout spreads some, on random bytes."""
     layout = layout or {}
-    shared = layout.get("expert", 1) > 1
     generator = torch.Generator().manual_seed(2)
     text = torch.randint(0, 256, (1200,), generator=generator, dtype=torch.uint8)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Transformer(
             vocabulary=256, features=16, heads=2, layers=2, experts=4 if "expert" in layout else 0,
-            group=torch.distributed.group.WORLD if shared else None,
+            group=expert_group(Layout(**layout)),
         )  # fmt: skip
     return LanguageTask(model, text, TextTable(length=16, batch_size=8), shuffle_seed=1)
 

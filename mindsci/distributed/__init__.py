@@ -6,7 +6,7 @@ from mindsci.distributed.ledger import Ledger, ledger
 from mindsci.distributed.master import MasterOptimizer
 from mindsci.distributed.planner import Estimate, Machine, estimates
 from mindsci.distributed.profile import Profile, profile
-from mindsci.distributed.spread import local_bytes, optimizer_for, sharded_optimizer, spread
+from mindsci.distributed.spread import expert_group, local_bytes, optimizer_for, sharded_optimizer, spread
 from mindsci.distributed.table import Layout
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "LostProcessError",
     "Slab",
     "exchanged",
+    "expert_group",
     "slabs",
     "Estimate",
     "Layout",

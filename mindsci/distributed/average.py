@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -15,11 +17,13 @@ class AveragedGradients:
     Gradients of several passes may add up before a step: what is averaged already is the same in all processes.
     """
 
-    def __init__(self, model: nn.Module, group: dist.ProcessGroup) -> None:
+    def __init__(self, model: nn.Module, group: dist.ProcessGroup, but: Collection[int] = ()) -> None:
+        """but: the `id` of weights whose gradients are complete, experts that each process holds alone."""
         self._group = group
         self._travelling: list[dist.Work] = []
         for weight in model.parameters():
-            weight.register_post_accumulate_grad_hook(self._average)
+            if id(weight) not in but:
+                weight.register_post_accumulate_grad_hook(self._average)
 
     def _average(self, weight: Tensor) -> None:
         if weight.grad is None:

@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import Replicate
+from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
 from mindsci.errors import InputError
-from mindsci.nn import Transformer
+from mindsci.nn import MixtureOfExperts, Transformer
 
 
 def divide(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Divides the matrices of the blocks: the first of each pair by its outputs, the second by its inputs."""
+    """Divides the matrices of the blocks: the first of each pair by its outputs, the second by its inputs.
+
+    Those of experts too, of which each process keeps the ones that it has; routers stay whole.
+    """
     if not isinstance(model, Transformer):
         raise InputError(f"parallel.tensor divides a mindsci.nn.Transformer, not a {type(model).__name__}; use data")
     heads, hidden = (int(model.config[name] or 0) for name in ("heads", "hidden"))
     parts = mesh.size()
     if heads % parts or hidden % parts:
         raise InputError(f"parallel.tensor = {parts} divides neither heads = {heads} nor hidden = {hidden} evenly")
-    if model.config["experts"]:
-        raise InputError("parallel.tensor inside of experts cannot run yet; use expert")
     ends = {
         "embedding": RowwiseParallel(input_layouts=Replicate()),
         "head": ColwiseParallel(output_layouts=Replicate()),
     }
     parallelize_module(model, mesh, ends)
     for block in model.blocks:
-        parallelize_module(
-            block,
-            mesh,
-            {
-                "attention.inward": ColwiseParallel(),
-                "attention.outward": RowwiseParallel(),
-                "feed_forward.up": ColwiseParallel(),
-                "feed_forward.down": RowwiseParallel(),
-            },
+        pairs = [("attention.inward", "attention.outward")]
+        if isinstance(block.feed_forward, MixtureOfExperts):
+            _divide_experts(block.feed_forward, mesh)
+        else:
+            pairs.append(("feed_forward.up", "feed_forward.down"))
+        for first, second in pairs:
+            parallelize_module(block, mesh, {first: ColwiseParallel(), second: RowwiseParallel()})
+
+
+def _divide_experts(mixture: MixtureOfExperts, mesh: DeviceMesh) -> None:
+    def part(weight: Tensor, dimension: int) -> nn.Parameter:
+        mine = (
+            weight.detach()
+            .chunk(mesh.size(), dimension)[mesh.get_local_rank()]
+            .clone(memory_format=torch.contiguous_format)
         )
+        return nn.Parameter(DTensor.from_local(mine, mesh, [Shard(dimension)], run_check=False))
+
+    experts = mixture.experts
+    mixture.divide(part(experts.up, 2), part(experts.down, 1), mesh.get_group())

@@ -115,7 +115,7 @@ def layouts(
                 schedule=schedule,
                 micro_batches=parts,
             )
-            if not (refusal(layout) or (tensor > 1 and model.n_experts)):
+            if not refusal(layout):
                 yield layout
 
 
@@ -170,7 +170,7 @@ def step_times(model: Profile, layout: Layout, machine: Machine, tokens: int) ->
     times["tensor"] = blocks * 2 * (walks - 1) * 2 * (layout.tensor - 1) / layout.tensor * row / machine.link
     away = (layout.expert - 1) / layout.expert
     mixtures = blocks if model.n_experts else 0
-    times["experts"] = mixtures * 2 * (walks - 1) * model.choices * away * row / layout.tensor / machine.link
+    times["experts"] = mixtures * 2 * (walks - 1) * model.choices * away * row / machine.link
     runs = 2 if layout.schedule == "interleaved" else 1
     times["stages"] = 2 * runs * row / machine.link if layout.pipeline > 1 else 0.0
 

@@ -28,8 +28,6 @@ def refusal(layout: Layout) -> str:
             f"parallel.expert = {layout.expert}: experts are dealt to all {layout.data} processes that take different "
             f"data, or to none; use expert = {layout.data} or 1"
         )
-    if layout.tensor > 1 and layout.expert > 1:
-        return "parallel.tensor does not divide experts that are spread over processes; use tensor or expert"
     if layout.recompute == "selective" and layout.offload == "activations":
         return (
             'parallel.recompute = "selective" keeps products on the device, and offload = "activations" would move '

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn, optim
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
@@ -54,7 +55,6 @@ def spread(
     if layout.pipeline > 1 and outer is not None:
         raise InputError("parallel.pipeline cuts a model, and no loss around it; spread the model and call its step")
     whole = model if outer is None else outer
-    own = {id(parameter) for parameter in _experts(model)} if layout.expert > 1 else set()
     blocks = list(getattr(model, "blocks", ()))
     if not blocks and (layout.recompute != "none" or layout.offload == "activations"):
         raise InputError(f"a {type(model).__name__} has no list `blocks` to recompute or to offload; leave that out")
@@ -62,6 +62,7 @@ def spread(
         model.to(torch.bfloat16)
     if layout.tensor > 1:
         divide(model, mesh_of(layout, device)["tensor"])
+    own = {id(parameter) for parameter in _experts(model)} if layout.expert > 1 else set()
     if layout.recompute != "none":
         recompute(model, blocks, layout.recompute)
         blocks = list(getattr(model, "blocks", ()))
@@ -82,7 +83,7 @@ def spread(
     names = [name for name, parameter in whole.named_parameters() if id(parameter) in own]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(whole, names)
     if layout.tensor > 1:
-        AveragedGradients(whole, mesh_of(layout, device).get_group("data"))
+        AveragedGradients(whole, mesh_of(layout, device).get_group("data"), but=own)
         return whole
     # As views: gradients lie in the buckets that travel, and not there and beside them.
     return DistributedDataParallel(whole, **{"gradient_as_bucket_view": True} | options)
@@ -93,6 +94,14 @@ def mesh_of(layout: Layout, device: str) -> DeviceMesh:
     group_of_one(device)
     shape = (layout.pipeline, layout.data, layout.tensor)
     return init_device_mesh(device, shape, mesh_dim_names=("pipeline", "data", "tensor"))
+
+
+def expert_group(layout: Layout, device: str = "cpu") -> dist.ProcessGroup | None:
+    """Returns the processes that share the experts of a model, which is made with them; None where each has all."""
+    if layout.expert == 1:
+        return None
+    check(layout)
+    return mesh_of(layout, device).get_group("data")
 
 
 def _groups(model: nn.Module) -> list[nn.Module]:

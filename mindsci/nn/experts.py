@@ -43,7 +43,7 @@ class Experts(nn.Module):
         self, rows: Float[Tensor, "rows features"], ends: Int[Tensor, " experts"]
     ) -> Float[Tensor, "rows features"]:
         """Returns the answers to rows sorted by expert; those of expert e end before row ends[e]."""
-        up, down = self.up.to(rows.dtype), self.down.to(rows.dtype)
+        up, down = (_local(weight).to(rows.dtype) for weight in (self.up, self.down))
         if _fit(rows.dtype, up, down):
             ends = ends.to(torch.int32)
             inner = functional.gelu(functional.grouped_mm(rows, up, offs=ends))
@@ -54,6 +54,11 @@ class Experts(nn.Module):
             for a, b, one, other in zip(edges, edges[1:], up, down, strict=False)
         ]
         return torch.cat(parts)
+
+
+def _local(weight: Tensor) -> Tensor:
+    """This process's part of a divided weight; differentiable."""
+    return weight.to_local() if hasattr(weight, "to_local") else weight
 
 
 def _fit(dtype: torch.dtype, *weights: Tensor) -> bool:

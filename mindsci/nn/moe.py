@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -78,17 +78,32 @@ class MixtureOfExperts(nn.Module):
         own = experts // self.world
         first = 0 if group is None else group.rank() * own
         self.experts = Experts(features, hidden, experts, first=first, count=own)
+        self.parts: dist.ProcessGroup | None = None
+        self._average()
+
+    def _average(self) -> None:
         if self.world > 1:
             for parameter in self.experts.parameters():
                 parameter.register_hook(lambda gradient: gradient / self.world)
+
+    def divide(self, up: nn.Parameter, down: nn.Parameter, group: dist.ProcessGroup) -> None:
+        """Takes part of the hidden features of each expert: the columns of `up`, the rows of `down`, as DTensors.
+
+        The processes of `group` have the other parts, the same experts and the same tokens; what they answer is summed.
+        """
+        self.experts.up, self.experts.down, self.parts = up, down, group
+        self._average()
 
     def forward(self, x: Float[Tensor, "*batch features"]) -> tuple[Float[Tensor, "*batch features"], RoutingReport]:
         tokens = x.reshape(-1, x.shape[-1])
         routing = self.router(tokens)
         sent = self._dispatch(routing.experts)
-        answers = self._answers(tokens.index_select(0, sent.tokens), sent.counts)
-        weights = routing.weights[sent.tokens, sent.choices].to(answers.dtype)
+        rows, weights = self._shared(tokens), self._shared(routing.weights)
+        answers = self._answers(rows.index_select(0, sent.tokens), sent.counts)
+        weights = weights[sent.tokens, sent.choices].to(answers.dtype)
         y = torch.zeros_like(tokens).index_add(0, sent.tokens, answers * weights[:, None])
+        if self.parts is not None:
+            y = _Summed.apply(y, self.parts)
         shares = self._mean(routing.shares())
         kept = sent.counts.sum().float() / max(routing.experts.numel(), 1)
         report = RoutingReport(
@@ -98,6 +113,10 @@ class MixtureOfExperts(nn.Module):
             dropped=1.0 - self._mean(kept),
         )
         return y.reshape(x.shape), report
+
+    def _shared(self, value: Tensor) -> Tensor:
+        """A value that all parts of divided experts use: its gradient is the sum of what they find."""
+        return value if self.parts is None else _Shared.apply(value, self.parts)
 
     def _dispatch(self, experts: Int[Tensor, "tokens choices"]) -> Dispatch:
         n_tokens = len(experts)
@@ -141,3 +160,34 @@ class MixtureOfExperts(nn.Module):
             dist.all_reduce(values, group=self.group)
             values /= self.world
         return values
+
+
+class _Shared(torch.autograd.Function):
+    """The same value in each process of a group; gradients are summed."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, group: dist.ProcessGroup) -> Tensor:
+        ctx.group = group
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _summed(gradients[0], ctx.group), None
+
+
+class _Summed(torch.autograd.Function):
+    """The sum over a group, in each of its processes, which all go on with it: each has the whole gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, group: dist.ProcessGroup) -> Tensor:
+        return _summed(value, group)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+def _summed(value: Tensor, group: dist.ProcessGroup) -> Tensor:
+    found = value.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(found, group=group)
+    return found

@@ -7,14 +7,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy
 import torch
-import torch.distributed as dist
 from jaxtyping import Float, Int, UInt8
 from pydantic import Discriminator, Field, Tag
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mindsci.config import InputFile, Quantity, Table
-from mindsci.distributed import Layout, Machine, Profile, profile
+from mindsci.distributed import Layout, Machine, Profile, expert_group, profile
 from mindsci.errors import InputError, StorageError
 from mindsci.nn import Transformer
 from mindsci.runs import Run
@@ -196,8 +195,8 @@ class LanguageCase(TrainingCase):
         except OSError as error:
             raise StorageError(f"cannot read data.file '{self.data.file}': {error.strerror}") from None
         text = torch.from_numpy(numpy.frombuffer(content, dtype=numpy.uint8).copy())
-        shared = isinstance(self.parallel, Layout) and self.parallel.expert > 1
-        model = Transformer(**self.model.model_dump(), group=dist.group.WORLD if shared else None)
+        group = expert_group(self.parallel, run.device.type) if isinstance(self.parallel, Layout) else None
+        model = Transformer(**self.model.model_dump(), group=group)
         return LanguageTask(model, text, self.data, shuffle_seed=self.seed)
 
     def profile(self) -> tuple[Profile, int]:

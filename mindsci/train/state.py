@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn, optim
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Replicate, Shard
+from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 
 from mindsci.distributed import MasterOptimizer
 from mindsci.distributed.host import local
@@ -79,12 +79,14 @@ class State:
     def copies(self, weight: Tensor) -> int:
         """Returns how many processes hold the same part of a weight."""
         parts = 1 if self._stages is None else self._stages.size()
-        if isinstance(weight, DTensor):
+        held = self._experts.get(self._names[id(weight)])
+        if held is not None:
+            parts = held[0].size()
+        elif isinstance(weight, DTensor):
             for placement, size in zip(weight.placements, weight.device_mesh.shape, strict=True):
                 parts *= 1 if isinstance(placement, Replicate) else size
-        mesh = self._experts.get(self._names[id(weight)])
         world = dist.get_world_size() if dist.is_initialized() else 1
-        return world // (parts if mesh is None else parts * mesh.size())
+        return world // parts
 
     def divides(self, weights: Iterable[Tensor]) -> bool:
         """Returns whether this process holds something of some weights that another does not; all get the same."""
@@ -147,7 +149,12 @@ class State:
 
     def _part(self, name: str, value: Tensor, weight: Tensor | None = None) -> Tensor:
         """The value as a part of the whole: of a sharded weight, or of an expert of this process among all."""
-        if isinstance(value, DTensor) or (weight is not None and value.shape != local(weight).shape):
+        if weight is not None and local(value).shape != local(weight).shape:
+            return value
+        if name in self._experts:
+            mesh, placements = self._experts[name]
+            return DTensor.from_local(local(value), mesh, placements, run_check=False)
+        if isinstance(value, DTensor):
             return value
         if isinstance(weight, DTensor):
             return DTensor.from_local(
@@ -158,8 +165,7 @@ class State:
                 shape=weight.shape,
                 stride=weight.stride(),
             )
-        mesh = self._experts.get(name)
-        return value if mesh is None else DTensor.from_local(value, mesh, [Shard(0)], run_check=False)
+        return value
 
 
 def _plain(name: str) -> str:
@@ -168,17 +174,27 @@ def _plain(name: str) -> str:
     return name
 
 
-def _shared_experts(model: nn.Module) -> dict[str, DeviceMesh]:
+def _shared_experts(model: nn.Module) -> dict[str, tuple[DeviceMesh, list[Placement]]]:
+    """Where the experts that several processes share lie: over which processes, and along which dimensions."""
     meshes: dict[int, DeviceMesh] = {}
-    found = {}
+    found: dict[str, tuple[DeviceMesh, list[Placement]]] = {}
     for place, module in model.named_modules():
         if isinstance(module, MixtureOfExperts) and module.world > 1:
-            assert isinstance(module.group, dist.ProcessGroup)
-            device = next(module.parameters()).device.type
-            mesh = meshes.setdefault(id(module.group), DeviceMesh.from_group(module.group, device))
-            for name, _ in module.experts.named_parameters(prefix=f"{place}.experts" if place else "experts"):
-                found[_plain(name)] = mesh
+            if id(module.group) not in meshes:
+                meshes[id(module.group)] = _mesh_of_experts(module)
+            for name, weight in module.experts.named_parameters(prefix=f"{place}.experts" if place else "experts"):
+                inside = weight.placements if isinstance(weight, DTensor) else ()
+                found[_plain(name)] = meshes[id(module.group)], [Shard(0), *inside]
     return found
+
+
+def _mesh_of_experts(module: MixtureOfExperts) -> DeviceMesh:
+    assert isinstance(module.group, dist.ProcessGroup)
+    device = next(module.parameters()).device.type
+    if module.parts is None:
+        return DeviceMesh.from_group(module.group, device)
+    table = torch.arange(dist.get_world_size()).view(module.world, module.parts.size())
+    return DeviceMesh.from_group([module.group, module.parts], device, mesh=table, mesh_dim_names=("data", "tensor"))
 
 
 def _room(stored: Stored, name: str, parameter: Tensor) -> Tensor:

@@ -15,15 +15,19 @@ from typing import Any
 
 import pytest
 from launching import torchrun
-from spread_layouts import LARGE_LAYOUTS, LAYOUTS, LENGTH, SECOND_ORDER, alone, sizes
+from spread_layouts import CASES, LARGE_CASES, LENGTH, SECOND_ORDER, alone, sizes
 
 from mindsci.distributed import Layout, ledger, profile
 from mindsci.distributed.refusal import check
 from mindsci.errors import InputError
 from mindsci.nn import Transformer
 
-EACH = pytest.mark.parametrize("index", range(len(LAYOUTS)), ids=[str(layout) for layout in LAYOUTS])
-EACH_LARGE = pytest.mark.parametrize("index", range(len(LARGE_LAYOUTS)), ids=[str(layout) for layout in LARGE_LAYOUTS])
+EACH, EACH_LARGE = (
+    pytest.mark.parametrize(
+        "index", range(len(cases)), ids=[f"{layout}{' experts' if mixed else ''}" for layout, mixed in cases]
+    )
+    for cases in (CASES, LARGE_CASES)
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +50,9 @@ def found_of_four(made_once: Callable[[str, Callable[[Path], None]], Path]) -> l
     return json.loads((folder / "found.json").read_text())
 
 
-def check_steps(layout: Layout, ranks: list[dict[str, Any]]) -> None:
+def check_steps(layout: Layout, ranks: list[dict[str, Any]], mixed: bool) -> None:
     """The processes took the steps of one; together they hold all weights."""
-    kind = sizes(layout)
+    kind = sizes(layout, mixed)
     losses, weights, _ = alone(kind["experts"], kind["layers"])
     exact = layout.precision == "float32"
     for one in ranks:
@@ -61,9 +65,9 @@ def check_steps(layout: Layout, ranks: list[dict[str, Any]]) -> None:
     assert {name for one in ranks for name in one["names"]} == weights.keys()
 
 
-def check_ledger(layout: Layout, ranks: list[dict[str, Any]]) -> None:
+def check_ledger(layout: Layout, ranks: list[dict[str, Any]], mixed: bool) -> None:
     """The process that holds most holds what the ledger says."""
-    foretold = ledger(profile(Transformer, sizes(layout), LENGTH), layout, 8 * LENGTH)
+    foretold = ledger(profile(Transformer, sizes(layout, mixed), LENGTH), layout, 8 * LENGTH)
     # A sharded optimizer deals out whole parameters, of which this model has few; divided matrices leave norms whole.
     uneven = layout.shard == "optimizer" or layout.tensor > 1
     for kind in ("weights", "gradients", "optimizer", "host_weights", "host_gradients", "host_optimizer"):
@@ -76,12 +80,14 @@ def check_ledger(layout: Layout, ranks: list[dict[str, Any]]) -> None:
 
 @EACH
 def test_two_processes_take_the_steps_of_one_whatever_the_layout(found: list[list[dict[str, Any]]], index: int) -> None:
-    check_steps(Layout(**LAYOUTS[index]), [rank[index] for rank in found])
+    keywords, mixed = CASES[index]
+    check_steps(Layout(**keywords), [rank[index] for rank in found], mixed)
 
 
 @EACH
 def test_the_ledger_foretells_the_bytes_of_real_shards(found: list[list[dict[str, Any]]], index: int) -> None:
-    check_ledger(Layout(**LAYOUTS[index]), [rank[index] for rank in found])
+    keywords, mixed = CASES[index]
+    check_ledger(Layout(**keywords), [rank[index] for rank in found], mixed)
 
 
 @pytest.mark.slow
@@ -89,8 +95,9 @@ def test_the_ledger_foretells_the_bytes_of_real_shards(found: list[list[dict[str
 def test_four_processes_take_the_steps_of_one_whatever_the_layout(
     found_of_four: list[list[dict[str, Any]]], index: int
 ) -> None:
-    check_steps(Layout(**LARGE_LAYOUTS[index]), [rank[index] for rank in found_of_four])
-    check_ledger(Layout(**LARGE_LAYOUTS[index]), [rank[index] for rank in found_of_four])
+    keywords, mixed = LARGE_CASES[index]
+    check_steps(Layout(**keywords), [rank[index] for rank in found_of_four], mixed)
+    check_ledger(Layout(**keywords), [rank[index] for rank in found_of_four], mixed)
 
 
 @pytest.mark.parametrize("index", range(len(SECOND_ORDER)), ids=[str(layout) for layout in SECOND_ORDER])
