@@ -48,6 +48,8 @@ class Topology(Tree):
     """of the atoms; symbols of the elements where there are none"""
     residues: tuple[tuple[str, str, str], ...] = ()
     """name, number and chain of the residue of each atom; none where the system has no topology"""
+    charges: NDArray[Any] | None = None
+    """[e], of a force field"""
 
     @classmethod
     def of(cls, system: System, molecules: sponge.topology.Topology | None = None) -> Topology:
@@ -58,6 +60,8 @@ class Topology(Tree):
             owners = [molecules.residues[k] for k in molecules.residue_of_atom[atoms].tolist()]
             named["residues"] = tuple((one.name, one.number, one.chain) for one in owners)
             named["names"] = molecules.atom_names[atoms]
+        if molecules is not None and molecules.nonbonded is not None:
+            named["charges"] = molecules.nonbonded.charges[atoms].detach().cpu().double().numpy()
         return cls(
             **named,
             atomic_numbers=system.atomic_numbers[atoms].cpu().numpy(),
@@ -77,6 +81,7 @@ class Topology(Tree):
             cell=torch.tensor(frames["cell"]),
             periodic=self.periodic,
             velocities=torch.tensor(frames["velocities"]),
+            charges=None if self.charges is None else torch.tensor(self.charges),
         )
 
 

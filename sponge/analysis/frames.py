@@ -28,6 +28,8 @@ class Trajectory(Tree):
     periodic: tuple[bool, bool, bool] = (False, False, False)
     velocities: Float[Tensor, "frames atoms 3"] | None = None
     """[angstrom/fs]"""
+    charges: Float[Tensor, " atoms"] | None = None
+    """[e]"""
 
     @classmethod
     def of(

@@ -8,13 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mindsci import tree
+from mindsci import tree, units
 from mindsci.errors import InputError
 from mindsci.tree import Tree
 from sponge.analysis.frames import Trajectory, check_continuous, unwrapped
 
 SQUARE_CM_PER_SECOND = 0.1
 """1 angstrom^2/fs [cm^2/s]"""
+CUBE = 2.837297
+"""of a cubic lattice of images [Yeh2004, eq. 12]"""
 FIT = (0.1, 0.5)
 """lags that are fitted, as shares of the length of a block: after the ballistic start, while windows are many"""
 
@@ -84,6 +86,20 @@ def mean_square_displacement(
         error=slopes.std(0) / math.sqrt(blocks) / 6.0,
         fit=window,
     )
+
+
+def finite_size_correction(*, temperature: float, viscosity: float, length: float) -> float:
+    """Returns what a periodic cube takes from a diffusion coefficient, 2.837297 k_B T / (6 pi eta L) [Yeh2004].
+
+    temperature [K], viscosity eta of the liquid [eV fs/angstrom^3], length L of the edge [angstrom]; the result
+    [angstrom^2/fs] is to be added. Raises InputError for what is not positive.
+    """
+    if not (temperature > 0 and viscosity > 0 and length > 0):
+        raise InputError(
+            f"temperature = {temperature} K, viscosity = {viscosity} eV fs/angstrom^3, length = {length} angstrom; use "
+            "positive ones"
+        )
+    return CUBE * units.BOLTZMANN_EV * temperature / (6.0 * math.pi * viscosity * length)
 
 
 def squared_displacements(paths: Float[Tensor, "frames atoms 3"]) -> Float[Tensor, "frames atoms"]:

@@ -102,6 +102,7 @@ def _pieces_of_h5md(path: Path, count: int) -> Iterator[Trajectory]:
         masses = standard_masses(species, torch.float64)
         if "mass" in atoms:
             masses = torch.as_tensor(numpy.asarray(atoms["mass"]), dtype=torch.float64)
+        charges = torch.as_tensor(numpy.asarray(atoms["charge"])).double() if "charge" in atoms else None
         moving = atoms["velocity/value"] if "velocity" in atoms else None
         for first in range(0, len(values), count):
             rows = slice(first, min(first + count, len(values)))
@@ -113,6 +114,7 @@ def _pieces_of_h5md(path: Path, count: int) -> Iterator[Trajectory]:
                 cell=_box(box, rows),
                 periodic=flags,  # type: ignore[arg-type]
                 velocities=None if moving is None else torch.as_tensor(moving[rows]),
+                charges=charges,
             )
 
 

@@ -20,7 +20,7 @@ def write_radial(folder: Folder, found: Radial) -> dict[str, Any]:
         columns |= {f"g {name}": found.g[k], f"error {name}": found.error[k]}
         columns[f"coordination {name}"] = found.coordination[k]
     folder.table("radial.csv", columns, digits=10)
-    with _figure(folder, "radial.png", 2) as (structure, number):
+    with figure(folder, "radial.png", 2) as (structure, number):
         for k, name in enumerate(names):
             (line,) = structure.plot(found.r, found.g[k], label=name, lw=1.2)
             low, high = found.g[k] - found.error[k], found.g[k] + found.error[k]
@@ -41,7 +41,7 @@ def write_displacement(folder: Folder, found: Displacement) -> dict[str, Any]:
     """Writes displacement.csv and displacement.png; returns the diffusion coefficients."""
     squared = {f"{name} [angstrom^2]": values for name, values in zip(found.groups, found.squared, strict=True)}
     folder.table("displacement.csv", {"lag [fs]": found.time} | squared, digits=10)
-    with _figure(folder, "displacement.png", 1) as (axes,):
+    with figure(folder, "displacement.png", 1) as (axes,):
         for k, name in enumerate(found.groups):
             axes.plot(1e-3 * found.time, found.squared[k], label=name, lw=1.2)
         axes.axvspan(1e-3 * found.fit[0], 1e-3 * found.fit[1], color="0.92", zorder=0, label="fitted")
@@ -58,7 +58,7 @@ def write_spectrum(folder: Folder, found: Spectrum) -> dict[str, Any]:
     """Writes spectrum.csv and spectrum.png; returns the peaks."""
     density = {f"{name} [cm]": values for name, values in zip(found.groups, found.density, strict=True)}
     folder.table("spectrum.csv", {"wavenumber [1/cm]": found.wavenumber} | density, digits=10)
-    with _figure(folder, "spectrum.png", 1) as (axes,):
+    with figure(folder, "spectrum.png", 1) as (axes,):
         for k, name in enumerate(found.groups):
             axes.plot(found.wavenumber, found.density[k], label=name, lw=1.0)
         axes.set(xlabel="wavenumber [1/cm]", ylabel="density of vibrations [cm]", xlim=(0, 4500))
@@ -70,13 +70,13 @@ def write_spectrum(folder: Folder, found: Spectrum) -> dict[str, Any]:
 
 
 @contextmanager
-def _figure(folder: Folder, name: str, rows: int) -> Iterator[Any]:
+def figure(folder: Folder, name: str, rows: int, *, sharex: bool = True) -> Iterator[Any]:
     """Gives the axes of a picture, one above the other, and writes it when the block ends."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 2 + 2.5 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    yield figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+    drawn = Figure(figsize=(7, 2 + 2.5 * rows), layout="constrained")
+    FigureCanvasAgg(drawn)
+    yield drawn.subplots(rows, 1, sharex=sharex, squeeze=False)[:, 0]
     with folder.writing(name) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+        drawn.savefig(temporary, format="png", dpi=120)

@@ -37,6 +37,9 @@ def _fill_h5md(file: Any, frames: NDArray[Any], topology: Topology, creator_vers
     box.attrs["boundary"] = numpy.array(["periodic" if axis else "none" for axis in topology.periodic], dtype="S8")
     atoms.create_dataset("species", data=topology.atomic_numbers.astype(numpy.int32))
     atoms.create_dataset("mass", data=topology.masses).attrs["unit"] = "u"
+    if topology.charges is not None:
+        charges = atoms.create_dataset("charge", data=topology.charges)
+        charges.attrs["unit"], charges.attrs["type"] = "e", "effective"
     position = _write_element(atoms, "position", "Angstrom", frames, "positions")
     _write_element(atoms, "velocity", "Angstrom fs-1", frames, "velocities", position)
     if any(topology.periodic):

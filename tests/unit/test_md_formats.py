@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ase.io import read
 from md_runs import execute, write_water
 
 from mindsci.errors import InputError
-from sponge.analysis import read_trajectory
+from sponge.analysis import density, dielectric_constant, hydrogen_bonds, read_trajectory
 from sponge.formats import WRITERS, xtc_files
 from sponge.formats.standard_cell import cell_of, lengths_and_angles, turned
 
@@ -39,6 +40,13 @@ every = 2
 [output]
 every = 5
 formats = ["h5md", "dcd", "pdb"]
+[analysis.density]
+[analysis.dielectric]
+temperature = "300 K"
+[analysis.hydrogen_bonds]
+[analysis.rmsd]
+[analysis.dihedrals]
+atoms = [[1, 0, 2, 3], [0, 1, 2, 3]]
 """
 
 
@@ -59,6 +67,19 @@ def test_dcd_holds_positions_times_and_cells(folder: Path) -> None:
     torch.testing.assert_close(found.time, whole.time, atol=1e-4, rtol=1e-6)
     assert found.periodic == (True, True, True) and len(whole.cell[:, 0, 0].unique()) > 1
     assert found.atomic_numbers.tolist() == whole.atomic_numbers.tolist()
+
+
+def test_a_run_is_analysed_for_what_its_case_asks(folder: Path) -> None:
+    """The same figures from the trajectory file, charges included, as after the run."""
+    found = json.loads((folder / "results.json").read_text())
+    for name in ("density.csv", "dielectric.csv", "hydrogen_bonds.csv", "rmsd.csv", "rmsf.csv", "dihedrals.png"):
+        assert (folder / name).stat().st_size > 0, name
+    trajectory = read_trajectory(folder / "trajectory.h5")
+    assert found["density [g/cm^3]"] == pytest.approx(density(trajectory).value)
+    assert found["dielectric constant"] == pytest.approx(dielectric_constant(trajectory, temperature=300.0).value)
+    bonds = hydrogen_bonds(trajectory).count.double().mean()
+    assert found["hydrogen bonds, mean number"] == pytest.approx(float(bonds)) and bonds > 0
+    assert float(trajectory.charges.sum()) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_the_header_of_dcd_is_that_of_charmm(folder: Path) -> None:
