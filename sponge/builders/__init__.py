@@ -8,6 +8,7 @@ from sponge.builders.biomolecules import (
     parametrise,
     read_force_field,
     read_structure,
+    solvate,
 )
 from sponge.builders.born_radii import with_born_radii
 from sponge.builders.coordinates import Coordinates, read_coordinates
@@ -18,6 +19,7 @@ from sponge.builders.molecules import from_file, from_smiles
 from sponge.builders.openmm_system import from_openmm_system
 from sponge.builders.replicas import replicate_topology
 from sponge.builders.restraints import restrain_distances, restrain_positions
+from sponge.builders.small_molecules import join_systems, read_molecule, with_parameters_of
 
 __all__ = [
     "Coordinates",
@@ -29,14 +31,18 @@ __all__ = [
     "from_openmm_system",
     "from_pdb",
     "from_smiles",
+    "join_systems",
     "join_topologies",
     "parametrise",
     "read_coordinates",
     "read_force_field",
+    "read_molecule",
     "read_structure",
     "repartition_hydrogen_mass",
     "replicate_topology",
     "restrain_distances",
     "restrain_positions",
+    "solvate",
     "with_born_radii",
+    "with_parameters_of",
 ]

@@ -5,6 +5,7 @@ from sponge.builders.biomolecules.definitions import ForceFieldFiles, read_force
 from sponge.builders.biomolecules.hydrogens import add_hydrogens
 from sponge.builders.biomolecules.parametrise import from_pdb, parametrise
 from sponge.builders.biomolecules.pdb import read_structure
+from sponge.builders.biomolecules.solvent import solvate
 from sponge.builders.biomolecules.structure import Structure
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "parametrise",
     "read_force_field",
     "read_structure",
+    "solvate",
 ]
