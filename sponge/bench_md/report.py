@@ -16,7 +16,10 @@ import numpy as np
 from mindsci.errors import InputError, UnknownNameError
 from mindsci.hub.settings import Settings
 from mindsci.report import Report, Row
-from sponge.bench_md import cases, lammps
+from sponge.bench_md import cases, lammps, scaling
+
+EXPONENT = 1.1
+"""largest exponent of the cost with the number of atoms: linear, with caches that overflow on the way"""
 
 
 class Case(NamedTuple):
@@ -53,20 +56,22 @@ def md(
 ) -> Report:
     """Steps per second of NVE with 2 fs beside LAMMPS and OpenMM: liquid argon, rigid water, DHFR in water.
 
+    Then how the processor time of a step grows from 10^3 to 3 10^5 atoms of argon and of water, on one thread.
     only: names of cases, with commas; all unless given. environments: a folder whose `openmm` and `lammps` are virtual
     environments with OpenMM and LAMMPS, run in the same call between two runs of our own. structures: a folder with
     tip3p.pdb and 5dfr_solv-cube_equil.pdb of OpenMM's examples, which OpenMM turns into force fields; unless given,
     biomolecular/openmm_systems of MINDSCI_MIRROR. effort scales the steps. Ours is float32 with sums in float64.
     """
-    names = [name for name in only.split(",") if name] or list(CASES)
+    known = [*CASES, *scaling.SIZES]
+    names = [name for name in only.split(",") if name] or known
     for name in names:
-        if name not in CASES:
-            raise UnknownNameError.of("case", name, list(CASES))
+        if name not in known:
+            raise UnknownNameError.of("case", name, known)
     mirror = Settings.from_environment().mirror_folder
     place = Path(structures) if structures else (mirror or Path()) / "biomolecular" / "openmm_systems"
     with tempfile.TemporaryDirectory() as folder:
         bench = _Bench(Path(folder), Path(environments) if environments else None, place, threads, repeats, effort)
-        return Report(name="md", rows=[bench.row(name) for name in names])
+        return Report(name="md", rows=[bench.row(name) if name in CASES else bench.sizes(name) for name in names])
 
 
 class _Bench(NamedTuple):
@@ -95,6 +100,29 @@ class _Bench(NamedTuple):
         ok = all(ratios[peer] >= times for peer, times in case.gates.items()) if tried else None
         return Row(case=case.about, measured=own, unit="steps/s", gate=gate, ok=ok, extra=extra)
 
+    def sizes(self, name: str) -> Row:
+        """Returns how the cost of a step grows with the number of atoms."""
+        about, kind = f"cost of a step, {name.removesuffix('_sizes')}", name.removesuffix("_sizes")
+        gate = f"exponent of N <= {EXPONENT}"
+        if kind == "water" and (missing := self._prepare(kind, CASES[kind])):
+            return Row(case=about, measured=None, unit="exponent", gate=gate, extra={"missing": missing})
+        atoms, seconds = [], []
+        for size in scaling.SIZES[name]:
+            if kind == "argon":
+                arrays = cases.argon(size)
+            else:
+                with np.load(self.folder / f"{kind}.npz") as held:
+                    arrays = scaling.replicated(dict(held), size)
+            np.savez(self.folder / f"{name}.npz", **arrays)
+            atoms.append(len(arrays["positions"]))
+            steps = str(scaling.steps_of(atoms[-1], self.effort))
+            command = [sys.executable, "-m", "sponge.bench_md.own", str(self.folder), name, steps, "3", "1"]
+            printed = self._run("mindsci", command, threads=1)
+            seconds.append(min(json.loads(printed.strip().splitlines()[-1])["processor"]))
+        found = scaling.fitted(atoms, seconds)
+        exponent = found.pop("exponent")
+        return Row(case=about, measured=exponent, unit="exponent", gate=gate, ok=exponent <= EXPONENT, extra=found)
+
     def _prepare(self, name: str, case: Case) -> str:
         """Writes the arrays of a case; returns what is missing for it."""
         if case.cells:
@@ -109,7 +137,7 @@ class _Bench(NamedTuple):
     def _own(self, name: str, case: Case) -> list[float]:
         command = [sys.executable, "-m", "sponge.bench_md.own", str(self.folder), name]
         printed = self._run("mindsci", [*command, *self._numbers(case, "mindsci")])
-        return list(json.loads(printed.strip().splitlines()[-1]))
+        return list(json.loads(printed.strip().splitlines()[-1])["rates"])
 
     def _openmm(self, name: str, case: Case) -> list[float]:
         python = self._python("openmm")
