@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from mindsci.config import Quantity, Table
-from mindsci.errors import InputError
 from mindsci.solvers import Flow, Splitting
 from sponge.dynamics import (
     BerendsenBarostat,
@@ -118,11 +117,6 @@ class MartynaTobiasKlein(Bath):
         self, integrator: Splitting, thermostat: Flow, model: Model, system: System, **bath: Any
     ) -> tuple[Flow, System]:
         """Returns the flow of one step, and the system with the pistons' variables."""
-        if bath["removed"] == 0:
-            raise InputError(
-                'kind = "pistons" keeps the total momentum, which Langevin\'s noise does not; use the stage '
-                'kind = "nose_hoover" or "csvr", or the barostat "cell_rescaling" or "monte_carlo"'
-            )
         options = {"temperature": bath["temperature"], "removed": bath["removed"], "period": self.period}
         pistons = Pistons.of(model.forces, system, **options, **self.shared(model))
         flow = martyna_tobias_klein(model.forces, pistons, thermostat, model.constraints)

@@ -134,8 +134,12 @@ class MolecularDynamicsCase(Case):
 
     def _wants_virial(self, system: System) -> bool:
         asked = self.output.pressure
-        if asked and not bool(system.periodic.all()):
-            raise InputError("output.pressure: the system is not periodic along all three axes and has no pressure")
+        if (asked or self.cell_moves) and not bool(system.periodic.all()):
+            wants = "output.pressure" if asked else "a barostat"
+            raise InputError(
+                f"{wants} needs a system that is periodic along all three axes, and this one is not; give coordinates "
+                "with a cell, or leave it out"
+            )
         return self.cell_moves if asked is None else asked or self.cell_moves
 
     def _learned(self, run: Run, dtype: torch.dtype) -> Potential:

@@ -65,7 +65,7 @@ class ForceFieldTable(Table):
             except InputError as error:
                 faults.append(str(error))
         if len(faults) == len(kinds):
-            raise ValueError(faults[-1])
+            raise ValueError(faults[-1].replace("implicit_solvent", "solvent"))
         return self
 
     def rigid(self) -> dict[str, Any]:

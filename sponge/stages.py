@@ -112,6 +112,11 @@ class _Thermal(_Stage):
     def _one_cell_at_a_time(self) -> Self:
         if self.barostat is not None and self.fast_steps is not None:
             raise ValueError("fast_steps and a barostat do not go together; leave one of them out")
+        if self.barostat is not None and self.barostat.kind == "pistons" and not self.conserves:
+            raise ValueError(
+                'the barostat "pistons" keeps the total momentum, which Langevin\'s noise does not; use the stage '
+                'kind = "nose_hoover" or "csvr", or another barostat'
+            )
         return self
 
     def pressed(self, flow: Splitting, thermostat: Any, model: Model, system: System, seed: int) -> tuple[Flow, System]:
@@ -176,9 +181,13 @@ class NVEStage(_Stage):
 
     kind: Literal["nve"]
     integrator: Literal["velocity_verlet", "leap_frog"] = "velocity_verlet"
+    barostat: Any = Field(default=None, exclude=True)
+    """none: it needs a thermostat beside it"""
 
     @model_validator(mode="after")
     def _goes_with_its_integrator(self) -> Self:
+        if self.barostat is not None:
+            raise ValueError('a barostat needs a thermostat beside it; use kind = "csvr", "nose_hoover" or "langevin"')
         if self.integrator == "leap_frog" and self.fast_steps is not None:
             raise ValueError('fast_steps goes with integrator = "velocity_verlet"; take one of them out')
         return self

@@ -69,16 +69,20 @@ class DeviationTable(Table):
 
     atoms: Literal["all", "heavy"] | list[int] = "heavy"
     """all, all but hydrogens, or numbers counted from 0"""
+    first: int = Field(default=0, ge=0)
+    last: int | None = Field(default=None, ge=0)
+    """the atoms among which these are, counted from 0: a protein without its water"""
     reference: InputFile | None = None
     """the first frame unless given"""
 
     def analyse(self, trajectory: Trajectory, folder: Folder) -> dict[str, Any]:
         """Writes rmsd.csv, rmsf.csv and rmsd.png."""
-        chosen = torch.ones(trajectory.n_atoms, dtype=torch.bool)
+        number = torch.arange(trajectory.n_atoms)
+        chosen = (number >= self.first) & (number <= (trajectory.n_atoms if self.last is None else self.last))
         if self.atoms == "heavy":
-            chosen = trajectory.atomic_numbers > 1
+            chosen = chosen & (trajectory.atomic_numbers > 1)
         elif isinstance(self.atoms, list):
-            chosen = torch.isin(torch.arange(trajectory.n_atoms), torch.tensor(self.atoms))
+            chosen = chosen & torch.isin(number, torch.tensor(self.atoms))
         reference = None if self.reference is None else from_file(self.reference).positions
         found = deviations(trajectory, atoms=chosen, reference=reference)
         numbers = chosen.nonzero().flatten().double()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from mindsci.errors import InputError
 from sponge.formats.dcd import read_dcd, write_dcd
 from sponge.formats.extxyz import write_extxyz
 from sponge.formats.h5md import write_h5md
@@ -19,9 +20,12 @@ WRITERS: dict[str, tuple[str, Callable[..., None]]] = {
 
 
 def check_formats(names: Sequence[str]) -> None:
-    """Raises ImportError where a format needs a package that is missing: before a run, not after it."""
+    """Raises InputError where a format needs a package that is missing: before a run, not after it."""
     if "xtc" in names:
-        xtc_files()
+        try:
+            xtc_files()
+        except ImportError as error:
+            raise InputError(f"output.formats: {error}") from None
 
 
 __all__ = [

@@ -14,7 +14,7 @@ from md_runs import execute, write_water
 
 from mindsci.errors import InputError
 from sponge.analysis import density, dielectric_constant, hydrogen_bonds, read_trajectory
-from sponge.formats import WRITERS, xtc_files
+from sponge.formats import WRITERS, check_formats, xtc_files
 from sponge.formats.standard_cell import cell_of, lengths_and_angles, turned
 
 CASE = """
@@ -129,6 +129,8 @@ def test_xtc_without_mdtraj_says_what_to_install(folder: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "mdtraj.formats", None)
     with pytest.raises(ImportError, match=r'pip install "mindsci\[md\]"'):
         xtc_files()
+    with pytest.raises(InputError, match=r"output\.formats: XTC needs mdtraj"):
+        check_formats(["h5md", "xtc"])
 
 
 def test_cells_of_any_shape_turn_with_their_positions() -> None:
