@@ -59,7 +59,7 @@ demo: $(VENV)/mindsci.stamp
 
 # ARGS="tests/unit -k hub" runs a part.
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .
