@@ -33,6 +33,8 @@ class Case(Table):
     """A whole case file. A task of a plugin is a subclass that says what `run` does."""
 
     several_processes: ClassVar[bool] = False
+    changeable: ClassVar[tuple[str, ...]] = ()
+    """keys in which a run that is resumed may differ from the one that was begun: how it is computed, not what"""
     """whether several processes may work on it together"""
     task: str
     seed: int = Field(default=0, ge=0, lt=2**47)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -24,8 +26,15 @@ def provenance(seed: int, device: torch.device, resumed: bool) -> dict[str, Any]
         "seed": seed,
         "resumed": resumed,
         "device": str(device),
+        "launch": launch(),
         "machine": machine(cuda=device.type == "cuda"),
     }
+
+
+def launch() -> list[str]:
+    """Returns what tells one torchrun from another: the name of its job, or its place where it has none."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return [name] if name != "none" else [socket.gethostname(), str(os.getppid())]
 
 
 def _commit() -> str | None:

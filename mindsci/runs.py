@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -30,7 +31,7 @@ from mindsci import files, tables
 from mindsci.config import Case, to_toml
 from mindsci.errors import InputError, StorageError, UserError
 from mindsci.progress import Progress
-from mindsci.provenance import provenance
+from mindsci.provenance import launch, provenance
 
 RESTART = "restart.safetensors"
 LOCK = ".lock"
@@ -44,9 +45,15 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def restarted() -> bool:
-    """Returns whether torchrun started this process again, since one of its processes had failed."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+def started_before(folder: Path) -> bool:
+    """Returns whether torchrun started this process again after a failure of a run that it had itself begun there."""
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0 or not (folder / "case.toml").exists():
+        return False
+    try:
+        begun = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(begun, dict) and begun.get("launch") == launch()
 
 
 class Interrupted(Exception):
@@ -240,7 +247,7 @@ def _prepare_folder(folder: Path, case: Case, resume: bool) -> None:
     if resume:
         if not stored.exists():
             raise InputError(f"--resume: '{folder}' holds no run (no case.toml); leave --resume out to start one")
-        if stored.read_text(encoding="utf-8") != to_toml(case):
+        if not _is_same(stored.read_text(encoding="utf-8"), case):
             raise InputError(
                 f"--resume: the case differs from the one that '{folder}' was started with; "
                 f"run '{stored}' itself with --resume, or start anew with another --out"
@@ -252,6 +259,22 @@ def _prepare_folder(folder: Path, case: Case, resume: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot make the folder '{folder}': {error.strerror}; choose another with --out") from None
+
+
+def _is_same(stored: str, case: Case) -> bool:
+    """Whether a case is the one that a run was begun with, but for the keys that may change."""
+    try:
+        both = tomllib.loads(stored), tomllib.loads(to_toml(case))
+    except tomllib.TOMLDecodeError:
+        return False
+    for side in both:
+        for key in case.changeable:
+            *parents, last = key.split(".")
+            node = side
+            for parent in parents:
+                node = node.get(parent, {})
+            node.pop(last, None)
+    return both[0] == both[1]
 
 
 def chunks(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
@@ -276,7 +299,7 @@ def execute(case: Case, folder: Path, **options: Any) -> Run:
         raise InputError(
             f"task '{case.task}' runs in one process, and {process_count()} were started; run it without torchrun"
         )
-    if restarted() and (folder / "case.toml").exists():
+    if started_before(folder):
         options["resume"] = True
     with Run(case, folder, **options) as run:
         try:

@@ -209,6 +209,16 @@ def communications(folder: Path, group: Group) -> dict[str, Any]:
         made = trainer(folder / name, communication=table)
         made.fit()
         found[name] = weights(made)
+    # Asked to stop at its seventh step, it goes on to the next average, at which all are alike.
+    local = {"local_steps": 5}
+    stopped = AsksOnOneRank(folder / "local stopped", group.rank == 0)
+    try:
+        trainer(folder / "local stopped", run=stopped, communication=local).fit()
+    except Interrupted:
+        found["local stopped"] = [path.name for path in sorted((folder / "local stopped/checkpoints").iterdir())]
+    resumed = trainer(folder / "local stopped", resuming=True, communication=local)
+    resumed.fit()
+    found["local resumed"] = weights(resumed)
     layer = nn.Linear(5, 3).double()
     rows = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
     with torch.no_grad():

@@ -27,6 +27,7 @@ LAYOUTS: list[dict[str, Any]] = [
     {"data": 2, "expert": 2},
     {"data": 2, "expert": 2, "shard": "parameters"},
     {"data": 2, "shard": "optimizer"},
+    {"data": 2, "expert": 2, "shard": "optimizer"},
     {"data": 2, "recompute": "full"},
     {"data": 2, "expert": 2, "shard": "gradients", "recompute": "full"},
     {"tensor": 2},

@@ -144,7 +144,9 @@ def optimizer_for(
     """
     dealt = layout.shard == "optimizer" and layout.data > 1
     host = layout.offload in ("optimizer", "parameters")
-    if layout.precision == "float32" and not host and not (dealt and layout.tensor * layout.pipeline > 1):
+    # ZeroRedundancyOptimizer sends every parameter to all: what is a process's own it would overwrite.
+    own = layout.tensor * layout.pipeline * layout.expert > 1
+    if layout.precision == "float32" and not host and not (dealt and own):
         if dealt:
             return sharded_optimizer(model, kind, groups, **options)
         # Divided and whole matrices in one group: not in one kernel.

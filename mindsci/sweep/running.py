@@ -181,6 +181,9 @@ class _Rounds:
         if outcome.state == "finished" and not (home.point(number) / "case.toml").exists():
             error = f"its worker wrote to a folder that this machine does not see as '{home.folder}'; share that folder"
             outcome = Outcome(number=number, state="failed", attempt=self.retries + 1, error=error)
+        elif outcome.state == "finished" and not (home.point(number) / "results.json").exists():
+            error = "its task wrote no results.json, so nothing can be gathered; call run.results(...) in it"
+            outcome = Outcome(number=number, state="failed", attempt=self.retries + 1, error=error)
         if outcome.state == "finished":
             home.note_finished(number, outcome.seconds)
             home.path(f"errors/{number:06d}.txt").unlink(missing_ok=True)

@@ -146,6 +146,8 @@ def _apart(case: Any) -> str | None:
 
 def _local(case: Any) -> str | None:
     every = case.trainer.validate_every % LOCAL_STEPS or case.trainer.checkpoint_every % LOCAL_STEPS
+    if case.parallel is not None and getattr(case.parallel, "expert", 1) > 1:
+        return "[parallel] gives each process experts of its own"
     return _apart(case) or (f"validations and checkpoints are not every {LOCAL_STEPS} steps" if every else None)
 
 
@@ -175,7 +177,7 @@ def _too_short(case: Any) -> str | None:
     return None if case.trainer.steps >= 200 else "too few steps for an average of the last ones"
 
 
-LOCAL_STEPS = 4
+LOCAL_STEPS = 10
 ACCELERATIONS = (
     Acceleration(
         key="trainer.optimizer.implementation", part="optimizer", on={1: "auto"}, off="loop",

@@ -26,6 +26,7 @@ class TrainingCase(Case):
     """
 
     several_processes: ClassVar[bool] = True
+    changeable: ClassVar[tuple[str, ...]] = ("parallel", "trainer.communication")
     task_type: ClassVar[type[Task]] = Task  # type: ignore[type-abstract]
     """What `build` returns: what it offers decides what `boost` may turn on."""
     accelerations: ClassVar[tuple[Acceleration, ...]] = ACCELERATIONS
@@ -62,13 +63,13 @@ class TrainingCase(Case):
             task = case.build(run)
             record = task.describe()
             record.build()  # a model that cannot be built again is found now, not after the training
-            trainer = Trainer(case.trainer.scaled(), task, run, seed=self.seed, layout=self.parallel)
+            trainer = Trainer(case.trainer.scaled(), task, run, seed=self.seed, layout=case.parallel)
             outcome = trainer.fit()
             test = trainer.evaluate("test") if "test" in task.splits else {}
             export(trainer, run, to_toml(record))  # type: ignore[arg-type]
             if group.writes:
                 case.draw(run)
-                run.results(figures(task, outcome, test, self.trainer.monitor))
+                run.results(figures(task, outcome, test, case.trainer.monitor))
 
 
 def figures(task: Task, outcome: Outcome, test: dict[str, float], monitor: str) -> dict[str, Any]:

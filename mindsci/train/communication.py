@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
-from torch.distributed.algorithms.model_averaging.averagers import PeriodicModelAverager
 from torch.nn.parallel import DistributedDataParallel
 
 from mindsci.train.config import Communication
@@ -26,14 +25,16 @@ def set_hooks(loss: nn.Module, config: Communication) -> None:
         loss.register_comm_hook(None, lambda state, bucket: bf16_compress_hook(state, bucket))
 
 
-def averager(config: Communication, world: int, first: int) -> Callable[[Iterable[nn.Parameter]], None]:
-    """Returns what averages the weights over the processes after every `local_steps` steps, from a first step on."""
-    if config.local_steps == 1 or world == 1:
-        return lambda parameters: None
-    found = PeriodicModelAverager(period=config.local_steps)
-    # It averages in the steps that the period divides, counted from zero and before it counts.
-    found.step = first + 1
-    return found.average_parameters
+@torch.no_grad()
+def bring_together(weights: Iterable[Tensor], optimizer: optim.Optimizer) -> None:
+    """Gives all processes the mean of weights and of what the optimizer keeps of them.
+
+    With the moments every process then has the same state, which one checkpoint holds.
+    """
+    moments = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
+    for tensor in (*weights, *(moment for moment in moments if moment.ndim)):
+        dist.all_reduce(tensor.data)
+        tensor.data /= dist.get_world_size()
 
 
 def adasum(first: Tensor, second: Tensor) -> Tensor:

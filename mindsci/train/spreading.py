@@ -129,11 +129,6 @@ class WholeLoss(SpreadLoss):
         self._ddp = self._module if isinstance(self._module, DistributedDataParallel) else None
         if self._ddp is not None:
             set_hooks(self._ddp, config.communication)
-        elif layout.ranks > 1 and _changed(config.communication):
-            raise InputError(
-                f"trainer.communication {_changed(config.communication)}: gradients that are sharded or divided travel "
-                'in their own way; leave it out, or use parallel.shard = "none" or "optimizer" without tensor'
-            )
 
     def differentiate(self, batch: Any, weight: float, *, last: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         # Sharded and divided gradients are averaged each time, which adds up to the same.
@@ -169,7 +164,17 @@ def _refuse(layout: Layout, config: TrainerConfig, task: Task) -> None:
             f"parallel.pipeline = {layout.pipeline}: {type(task).__name__} has no `loss_of_output`, and a pipeline has "
             "batch and output on different processes; use data or shard"
         )
+    communication = config.communication
     reasons = {
+        f"communication ({_changed(communication)})": (
+            bool(_changed(communication)) and (parts or stages or layout.offload == "parameters"),
+            "is of gradients that DDP averages, and those that are sharded, divided or staged travel in their own way; "
+            "leave it out",
+        ),
+        "communication.local_steps": (
+            communication.local_steps > 1 and (layout.expert > 1 or layout.shard != "none" or away),
+            "averages weights over all processes, some of which here hold others or update them; leave it out",
+        ),
         'optimizer.name = "muon"': (
             config.optimizer.name == "muon" and (away or parts),
             'orthogonalises whole matrices in their own precision; use "adamw"',

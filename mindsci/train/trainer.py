@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Literal
 
 import torch
@@ -17,13 +17,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mindsci import tree
-from mindsci.distributed import Layout
+from mindsci.distributed import Layout, MasterOptimizer
 from mindsci.errors import InputError, UnknownNameError
 from mindsci.files import writing
 from mindsci.train.average import Average
 from mindsci.train.batches import Batches
 from mindsci.train.checkpoint import Checkpoints
-from mindsci.train.communication import averager
+from mindsci.train.communication import bring_together
 from mindsci.train.config import TrainerConfig
 from mindsci.train.gradients import clip
 from mindsci.train.metrics import Means, MetricsTable
@@ -73,8 +73,10 @@ class Trainer:
     def __init__(
         self, config: TrainerConfig, task: Task, run: Workspace, *, seed: int = 0, layout: Layout | None = None
     ) -> None:
-        self.config, self.task, self.run, self.seed = config, task, run, seed
         self.layout = layout or Layout(data=Group.current().world)
+        if self.layout.pipeline == 1:  # a pipeline cuts batches itself
+            config = config.model_copy(update={"accumulate": config.accumulate * self.layout.micro_batches})
+        self.config, self.task, self.run, self.seed = config, task, run, seed
         self.group = Group.current(same_data=self.layout.tensor, stages=self.layout.pipeline)
         self.device = self.group.device(run.device)
         self.dtype = torch.float64 if config.precision == "float64" else torch.float32
@@ -109,7 +111,12 @@ class Trainer:
                 closing(self._parts),
                 self.run.progress(self.config.steps, "training", unit="steps", done=self.standing.step) as bar,
             ):
-                reason = self._loop(bar)
+                try:
+                    reason = self._loop(bar)
+                except BaseException:
+                    with suppress(Exception):  # the error that led here is the one to show
+                        self.checkpoints.finish()
+                    raise
             self.checkpoints.finish()
         outcome = Outcome(
             step=self.standing.step, reason=reason, best=self.standing.best, best_step=self.standing.best_step
@@ -193,10 +200,8 @@ class Trainer:
         config, began = self.config, time.monotonic()
         self.model.train()
         self._drawn = began
-        together = averager(config.communication, self.group.world, self.standing.step)
         while (reason := self.standing.ended(config)) is None:
             self._step(self.standing.step)
-            together(self._learnt)
             self.standing.step += 1
             step, last = self.standing.step, self.standing.step == config.steps
             log, validate, save = (
@@ -209,7 +214,10 @@ class Trainer:
             if validate and config.validate_every:
                 self._validate()
             bar.advance(1, **self._shown)
-            over = signals is not None and (signals.stop or signals.out_of_time)
+            if save or last:
+                self._look_at_masters(step - 1)
+            # Between averages the processes differ, and no checkpoint could hold them.
+            over = signals is not None and (signals.stop or signals.out_of_time) and self._agrees(step)
             if save or over or self.standing.ended(config):
                 self._save()
             if over:
@@ -244,7 +252,14 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update()
+        if self.config.communication.local_steps > 1 and self.group.world > 1 and self._agrees(step + 1):
+            averaged = self.average.values if self.average is not None else []
+            bring_together([*self._learnt, *averaged], self.optimizer)
         self._watch.note(step, total, torch.zeros_like(total) if norm is None else norm.to(total.device))
+
+    def _agrees(self, step: int) -> bool:
+        """Whether all processes hold the same weights after so many steps."""
+        return step % self.config.communication.local_steps == 0 or step == self.config.steps
 
     def _learning_rate(self, step: int) -> float:
         scale = self.config.schedule.scale(step, steps=self.config.steps, reductions=self.standing.reductions)
@@ -257,6 +272,17 @@ class Trainer:
         if signals.bad_loss is not None or signals.bad_gradient is not None:
             raise self._diverged(signals)
         return signals
+
+    def _look_at_masters(self, step: int) -> None:
+        """Gradients that left for the host were not looked at: a checkpoint must not keep what they did."""
+        optimizer = self.optimizer
+        if isinstance(optimizer, MasterOptimizer) and optimizer.leaves and self.config.clip_norm is None:
+            finite = all(bool(master.isfinite().all()) for master in optimizer.masters.values())
+            zero = torch.zeros(())
+            self._watch.note(step, zero, zero if finite else zero / zero)
+            signals = self._watch.look(stop=False, out_of_time=False)
+            if signals.bad_gradient is not None:
+                raise self._diverged(signals)
 
     def _diverged(self, signals: Signals) -> DivergedError:
         what = "loss" if signals.bad_loss is not None else "gradient of the loss"

@@ -217,6 +217,14 @@ def test_local_steps_end_with_the_same_weights_on_all_processes(found: list[dict
     assert one != found[0]["communications"]["plain"]
 
 
+def test_a_training_of_local_steps_stops_where_all_agree_and_resumes_to_the_same_bits(
+    found: list[dict[str, Any]],
+) -> None:
+    for rank in found:
+        assert rank["communications"]["local stopped"][-1] == "step_000000010"
+        assert rank["communications"]["local resumed"] == rank["communications"]["local"]
+
+
 def test_adasum_adds_orthogonal_gradients_and_averages_equal_ones() -> None:
     first, second = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0])
     assert torch.equal(adasum(first, second), first + second)

@@ -153,6 +153,11 @@ def test_a_batch_computed_in_parts_gives_the_step_of_the_whole_batch(tmp_path: P
         torch.testing.assert_close(parts, made[0], rtol=0, atol=1e-13)
 
 
+def test_micro_batches_of_a_layout_are_parts_of_each_batch(tmp_path: Path) -> None:
+    made = trainer(tmp_path, layout={"micro_batches": 4}, accumulate=2)
+    assert len(made._parts) == 8
+
+
 def test_validation_averages_are_exact_over_uneven_batches(tmp_path: Path) -> None:
     task = Springs(dtype=torch.float64, batch_size=4)
     made = trainer(tmp_path, task, precision="float64")

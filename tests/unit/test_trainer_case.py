@@ -71,6 +71,27 @@ def test_a_training_run_that_was_interrupted_resumes_to_the_same_files(tmp_path:
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_a_run_may_be_resumed_with_other_processes_and_with_nothing_else_changed(tmp_path: Path) -> None:
+    execute(case(tmp_path), tmp_path / "run", quiet=True)
+    tables = case(tmp_path).model_dump(mode="json", exclude_none=True)
+    elsewhere = tables | {"parallel": {"data": 1, "micro_batches": 2}}
+    execute(RegressionCase.model_validate(elsewhere), tmp_path / "run", quiet=True, resume=True)
+    with pytest.raises(InputError, match="the case differs"):
+        execute(RegressionCase.model_validate(tables | {"width": 7}), tmp_path / "run", quiet=True, resume=True)
+
+
+def test_a_restart_by_torchrun_resumes_what_it_began_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")
+    execute(case(tmp_path), tmp_path / "run", quiet=True)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    execute(case(tmp_path), tmp_path / "run", quiet=True)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "another")
+    with pytest.raises(InputError, match="exists; continue it with --resume"):
+        execute(case(tmp_path), tmp_path / "run", quiet=True)
+
+
 def test_a_model_that_cannot_be_built_again_is_refused_before_the_training(tmp_path: Path) -> None:
     class Forgetful(RegressionCase):
         def build(self, run: Run) -> Task:
