@@ -36,6 +36,7 @@ def dipeptide(data_mirror: Path) -> Structure:
     return read_structure(data_mirror / "biomolecular/peptide_pdb/alad.pdb")
 
 
+@pytest.mark.slow
 def test_the_box_is_liquid_water(ff14: ForceFieldFiles) -> None:
     places = _water(EDGE * numpy.eye(3))
     assert len(places) == 216
