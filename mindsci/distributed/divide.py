@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -10,6 +12,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 
 from mindsci.errors import InputError
 from mindsci.nn import MixtureOfExperts, Transformer
+from mindsci.nn.experts import ALIGNMENT
 
 
 def divide(model: nn.Module, mesh: DeviceMesh) -> None:
@@ -36,6 +39,32 @@ def divide(model: nn.Module, mesh: DeviceMesh) -> None:
             pairs.append(("feed_forward.up", "feed_forward.down"))
         for first, second in pairs:
             parallelize_module(block, mesh, {first: ColwiseParallel(), second: RowwiseParallel()})
+
+
+def halve(model: Transformer) -> None:
+    """Leaves half of each matrix that `divide` divides, in place: what one of two processes computes, without the sums.
+
+    Of hidden features of experts as many as whole rows of ALIGNMENT bytes have, in any precision.
+    """
+
+    def first(weight: Tensor, dimension: int, number: int) -> nn.Parameter:
+        return nn.Parameter(weight.detach().narrow(dimension, 0, number).clone(memory_format=torch.contiguous_format))
+
+    def halve_pair(one: nn.Linear, other: nn.Linear) -> None:
+        one.weight = first(one.weight, 0, one.weight.shape[0] // 2)
+        other.weight = first(other.weight, 1, other.weight.shape[1] // 2)
+
+    if int(model.config["heads"] or 0) % 2:
+        return
+    blocks: list[Any] = list(model.blocks)
+    for block in blocks:
+        halve_pair(block.attention.inward, block.attention.outward)
+        if isinstance(block.feed_forward, MixtureOfExperts):
+            experts = block.feed_forward.experts
+            number = max(experts.up.shape[2] // 2 // ALIGNMENT, 1) * ALIGNMENT
+            experts.up, experts.down = first(experts.up, 2, number), first(experts.down, 1, number)
+        else:
+            halve_pair(block.feed_forward.up, block.feed_forward.down)
 
 
 def _divide_experts(mixture: MixtureOfExperts, mesh: DeviceMesh) -> None:

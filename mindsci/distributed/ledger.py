@@ -118,20 +118,24 @@ def activations(model: Profile, layout: Layout, tokens: int) -> tuple[float, flo
     at_once = tokens / (layout.data * layout.micro_batches)
     parallel = under_way(layout)
     item = 1.0 if layout.precision == "bfloat16" else 2.0
-    parts = layout.tensor * layout.pipeline
-    kept, block, away = model.kept / parts * parallel, 0.0, model.kept_away / parts * parallel
+
+    def part(kept: float, whole: float) -> float:
+        return whole + (kept - whole) / layout.tensor
+
+    inside, away = part(model.kept, model.whole.inside), part(model.kept_away, model.whole.away)
+    of_block, block = part(model.kept_block, model.whole.block), 0.0
     if layout.recompute == "full":
-        kept = away = model.kept_input / layout.pipeline * parallel
-        block = model.kept_block / layout.tensor
+        inside, away, block = model.kept_input, model.kept_input, of_block
     elif layout.recompute == "selective":
-        products = model.kept_products - model.kept_input
-        kept = (model.kept_input / layout.pipeline + products / parts) * parallel
-        block = model.kept_block / layout.tensor - model.kept_products / model.blocks / layout.tensor
+        inside = part(model.kept_products, model.whole.products)
+        block = of_block - inside / model.blocks
+    kept, away = (one / layout.pipeline * parallel for one in (inside, away))
     if layout.offload == "activations":
-        kept, block = 0.0, model.kept_block / layout.tensor  # until the block at work has ended
+        kept, block = 0.0, of_block  # until the block at work has ended
     else:
         away = 0.0
-    return item * at_once * (kept + block + model.kept_rest / layout.tensor), item * at_once * away
+    # Logits are gathered from the parts of a divided head: the loss keeps them whole.
+    return item * at_once * (kept + block + model.kept_rest), item * at_once * away
 
 
 def under_way(layout: Layout) -> float:

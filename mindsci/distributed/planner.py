@@ -15,6 +15,7 @@ from mindsci.distributed.profile import Profile
 from mindsci.distributed.refusal import refusal
 from mindsci.distributed.table import Layout
 from mindsci.errors import InputError
+from mindsci.nn.experts import ALIGNMENT
 from mindsci.tree import Tree
 
 
@@ -89,8 +90,10 @@ def layouts(
 ) -> Iterator[Layout]:
     """Yields the layouts that can be run and divide processes, layers, heads, widths and experts equally."""
     for tensor, pipeline in itertools.product(_divisors(ranks), repeat=2):
-        if ranks % (tensor * pipeline) or model.heads % tensor or model.features % tensor or model.blocks % pipeline:
+        if ranks % (tensor * pipeline) or model.heads % tensor or model.hidden % tensor or model.blocks % pipeline:
             continue
+        if model.n_experts and tensor > 1 and 2 * model.hidden // tensor % ALIGNMENT:
+            continue  # experts would be multiplied one by one
         data = ranks // (tensor * pipeline)
         experts = [n for n in _divisors(data) if model.n_experts % n == 0] if model.n_experts else [1]
         shards: tuple[Any, ...] = ("none", "optimizer", "gradients", "parameters") if data > 1 else ("none",)

@@ -17,10 +17,24 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mindsci.distributed.again import is_product
+from mindsci.distributed.divide import halve
 from mindsci.distributed.kept import view_key
 from mindsci.errors import InputError
-from mindsci.nn import Experts
+from mindsci.nn import Experts, Transformer
 from mindsci.tree import Tree
+
+
+class Kept(Tree):
+    """Bytes that a token keeps for the way back."""
+
+    inside: float
+    """in all blocks"""
+    products: float
+    """of all blocks' inputs and matrix products"""
+    block: float
+    """in the block that keeps most"""
+    away: float
+    """in all blocks where each view is kept by itself, not the storage it shares"""
 
 
 class Profile(Tree):
@@ -37,6 +51,8 @@ class Profile(Tree):
     choices: int
     heads: int
     features: int
+    hidden: int
+    """width inside a feed-forward network"""
     tokens: int
     """tokens of the sequence that was run"""
     kept: float
@@ -51,6 +67,8 @@ class Profile(Tree):
     """bytes that a token keeps in the block that keeps most"""
     kept_away: float
     """bytes that a token keeps in all blocks where each view is kept by itself, not the storage it shares"""
+    whole: Kept
+    """what each process keeps of these however its matrices are divided"""
 
     @property
     def parameters(self) -> int:
@@ -70,12 +88,17 @@ def profile(build: Callable[..., nn.Module], config: dict[str, Any], length: int
         blocks = getattr(model, "blocks", None)
         if not isinstance(blocks, nn.ModuleList):
             raise InputError(f"{type(model).__name__} has no ModuleList `blocks`, which a plan cuts and shards by")
-        kept, views, products = _kept(model, blocks, torch.zeros(1, length, dtype=torch.long))
-    parts = [module for module in model.modules() if isinstance(module, Experts)]
-    experts = sum(parameter.numel() for part in parts for parameter in part.parameters())
-    in_blocks = sum(parameter.numel() for parameter in blocks.parameters())
-    total = sum(parameter.numel() for parameter in model.parameters())
-    inside = [kept.get(index, 0) / length for index in range(len(blocks))]
+        parts = [module for module in model.modules() if isinstance(module, Experts)]
+        experts = sum(parameter.numel() for part in parts for parameter in part.parameters())
+        in_blocks = sum(parameter.numel() for parameter in blocks.parameters())
+        total = sum(parameter.numel() for parameter in model.parameters())
+        tokens = torch.zeros(1, length, dtype=torch.long)
+        kept, rest = _kept(model, blocks, tokens)
+        if isinstance(model, Transformer):
+            halve(model)
+            halves, _ = _kept(model, blocks, tokens)
+        else:
+            halves = kept
     features, vocabulary = int(config["features"]), int(config["vocabulary"])
     return Profile(
         blocks=len(blocks),
@@ -86,19 +109,22 @@ def profile(build: Callable[..., nn.Module], config: dict[str, Any], length: int
         choices=int(config.get("choices", 2)),
         heads=int(config["heads"]),
         features=features,
+        hidden=int(config.get("hidden") or 4 * features),
         tokens=length,
-        kept=sum(inside),
+        kept=kept.inside,
         kept_input=2.0 * features * len(blocks),
-        kept_products=2.0 * features * len(blocks) + products / length,
+        kept_products=kept.products,
         # The cross entropy keeps its log-probabilities, and hands back their gradient, in float32.
-        kept_rest=kept.get(-1, 0) / length + 2 * 4.0 * vocabulary,
-        kept_block=max(inside),
-        kept_away=sum(views.values()) / length,
+        kept_rest=rest + 2 * 4.0 * vocabulary,
+        kept_block=kept.block,
+        kept_away=kept.away,
+        # What is divided is there once in the one and half in the other.
+        whole=Kept(**{name: 2 * getattr(halves, name) - getattr(kept, name) for name in Kept.__dataclass_fields__}),
     )
 
 
 class _Products(TorchDispatchMode):
-    """Counts the bytes of the matrix products in blocks."""
+    """Counts the bytes of the matrix products in blocks, and of the blocks' inputs."""
 
     def __init__(self, place: list[int]) -> None:
         super().__init__()
@@ -111,16 +137,14 @@ class _Products(TorchDispatchMode):
         return found
 
 
-def _kept(model: nn.Module, blocks: nn.ModuleList, tokens: Tensor) -> tuple[dict[int, int], dict[int, int], int]:
-    """Bytes kept for the way back in each block, and outside (-1); a weight is kept anyway and not counted.
-
-    Then those of the blocks' views, each by itself, and those of the matrix products of all blocks.
-    """
+def _kept(model: nn.Module, blocks: nn.ModuleList, tokens: Tensor) -> tuple[Kept, float]:
+    """What a token keeps in the blocks, and the bytes outside; a weight is kept anyway and not counted."""
     weights = {id(parameter) for parameter in model.parameters()}
     storages = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     found: dict[int, dict[int, int]] = {}
     views: dict[int, dict[Any, int]] = {}
     place = [-1]
+    products = _Products(place)
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -131,19 +155,30 @@ def _kept(model: nn.Module, blocks: nn.ModuleList, tokens: Tensor) -> tuple[dict
         return tensor
 
     def enter(index: int) -> Callable[..., None]:
-        return lambda *_: place.__setitem__(0, index)
+        def entered(block: nn.Module, arguments: Any, *_: Any) -> None:
+            place[0] = index
+            products.bytes += arguments[0].nbytes if index >= 0 else 0
+
+        return entered
 
     hooks = []
     for index, block in enumerate(blocks):
         hooks += [block.register_forward_pre_hook(enter(index)), block.register_forward_hook(enter(-1))]
-    products = _Products(place)
     with products, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         kept_alive = model(tokens)
     for hook in hooks:
         hook.remove()
     del kept_alive
-    within, apart = ({index: sum(sizes.values()) for index, sizes in one.items()} for one in (found, views))
-    return within, apart, products.bytes
+    length = tokens.numel()
+    within = {index: sum(sizes.values()) / length for index, sizes in found.items()}
+    rest = within.pop(-1, 0.0)
+    kept = Kept(
+        inside=sum(within.values()),
+        products=products.bytes / length,
+        block=max(within.values()),
+        away=sum(sum(sizes.values()) for sizes in views.values()) / length,
+    )
+    return kept, rest
 
 
 @contextmanager

@@ -73,9 +73,13 @@ def check_ledger(layout: Layout, ranks: list[dict[str, Any]], mixed: bool) -> No
     for kind in ("weights", "gradients", "optimizer", "host_weights", "host_gradients", "host_optimizer"):
         measured = max(one["held"][kind] for one in ranks)
         assert measured == pytest.approx(getattr(foretold, kind), rel=0.1 if uneven else 0.02), kind
-    # Tensors below a few KiB stay where they are, and those of the router are float32 in any precision.
+    # Tensors below a few KiB stay where they are, and those of the router are float32 in any precision. Bytes are
+    # counted in bfloat16, where norms work in float32, and doubled: beside divided matrices whole norms weigh more.
     kept = max(one["held"]["host_activations"] for one in ranks)
-    assert kept == pytest.approx(foretold.host_activations, rel=0.2)
+    if layout.tensor > 1:
+        assert 0.7 * foretold.host_activations <= kept <= foretold.host_activations
+    else:
+        assert kept == pytest.approx(foretold.host_activations, rel=0.2)
 
 
 @EACH

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mindsci.distributed import Layout, profile, spread
+from mindsci.distributed.divide import halve
 from mindsci.distributed.ledger import activations
 from mindsci.distributed.refusal import refusal
 from mindsci.nn import Transformer
@@ -96,6 +97,26 @@ def test_the_ledger_holds_what_is_kept_and_the_block_at_work() -> None:
     assert full < selective < none
     again = found.kept_block - found.kept_products / found.blocks
     assert selective == pytest.approx(tokens * (found.kept_products + again + found.kept_rest))
+
+
+@pytest.mark.parametrize("experts", [0, 4])
+def test_what_parts_of_matrices_keep_is_foretold_from_halves(experts: int) -> None:
+    """A quarter of each matrix on each of four processes: by halving once more."""
+    kind = SIZES | {"experts": experts, "heads": 8}
+    found = profile(Transformer, kind, LENGTH)
+
+    def halved(**keywords: Any) -> Transformer:
+        model = Transformer(**keywords)
+        halve(model)
+        return model
+
+    half = profile(halved, kind, LENGTH)
+    for recompute in ("none", "selective"):
+        layout = Layout(tensor=4, recompute=recompute)
+        once, twice = (activations(one, layout, 1)[0] for one in (found, half))
+        again = activations(half, layout.model_copy(update={"tensor": 2}), 1)[0]
+        assert once == pytest.approx(again, rel=1e-6)
+        assert twice < once < activations(found, Layout(recompute=recompute), 1)[0]
 
 
 @pytest.mark.parametrize(
