@@ -65,6 +65,7 @@ class SweepFolder(Folder):
             for one, values in zip(plan.parameters, columns, strict=True)
         ]
         made = {"mindsci": mindsci.__version__, "case_file": str(plan.source), "how": plan.how}
+        made["first_case"] = plan.first()
         # As JSON has it: a tuple is a list.
         found: dict[str, Any] = json.loads(json.dumps(made | {"parameters": parameters, "cases": plan.checksum()}))
         return found

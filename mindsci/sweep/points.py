@@ -42,6 +42,10 @@ class Plan:
         """Returns "length = 28 mm, width = 3 mm" of a point."""
         return ", ".join(one.told(value) for one, value in zip(self.parameters, self.values[number], strict=True))
 
+    def first(self) -> str:
+        """Returns the case of the first point as it runs, whatever becomes of its file."""
+        return config.to_toml(self.cases[0])
+
     def checksum(self) -> str:
         """Returns a checksum of all cases, defaults included."""
         found = hashlib.sha256()

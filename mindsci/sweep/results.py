@@ -58,7 +58,7 @@ def gather(plan: Plan, folders: Mapping[int, Path]) -> tuple[SweepData, dict[str
         one.name: Column(values=_parameter([value[k] for value in plan.values]), unit=one.unit)
         for k, one in enumerate(plan.parameters)
     }
-    about = {"mindsci": mindsci.__version__, "case": plan.source.read_text(encoding="utf-8"), "how": plan.how}
+    about = {"mindsci": mindsci.__version__, "case": plan.first(), "how": plan.how}
     made = SweepData(finished=finished, parameters=parameters, results=results, tables=stacked, about=about)
     return made, left_out
 

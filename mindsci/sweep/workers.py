@@ -111,9 +111,13 @@ class LocalProcesses(Workers):
     def _hand_out(self) -> None:
         while self._jobs and len(self._busy) < self.count:
             pipe, process = self._idle.pop() if self._idle else self._begin()
-            job = self._jobs.popleft()
-            pipe.send(job)
-            self._busy[pipe] = (process, job)
+            try:
+                pipe.send(self._jobs[0])
+            except BrokenPipeError:  # it died while it had nothing to do
+                process.join()
+                pipe.close()
+                continue
+            self._busy[pipe] = (process, self._jobs.popleft())
 
     def _begin(self) -> tuple[Connection, Any]:
         # "spawn": a fork of a process with threads may hang.
