@@ -75,8 +75,11 @@ def test_forms_of_residues_are_chosen_and_undone(ff14: ForceFieldFiles, data_mir
     gained = float(after.nonbonded.charges.sum() - before.nonbonded.charges.sum())
     assert gained == pytest.approx(2.0, abs=1e-4)
     # Back again: the hydrogens that the forms lack go, the others stay where they are.
-    back = add_hydrogens(charged, ff14, variants={label: "HID"})
+    back = add_hydrogens(charged, ff14, variants={label: "HID", acid: "ASP"})
     assert numpy.array_equal(back.positions, whole.positions) and back.atom_names == whole.atom_names
+    # Where no form is named, the hydrogens that are there tell it.
+    renamed = tuple(tree.replace(one, name="HIS") if one.name == "HID" else one for one in whole.residues)
+    assert add_hydrogens(tree.replace(whole, residues=renamed), ff14).atom_names == whole.atom_names
     with pytest.raises(InputError, match="cannot be LYN; its heavy atoms and bonds are those of"):
         add_hydrogens(whole, ff14, variants={label: "LYN"})
     with pytest.raises(UnknownNameError, match="999"):

@@ -17,8 +17,9 @@ from sponge.builders.biomolecules.matching import Match, TemplateSearch, residue
 from sponge.builders.biomolecules.structure import Structure, take_atoms
 from sponge.builders.biomolecules.templates import NANOMETRE
 
-USUAL = {"HIS": ("HIE", "HSE")}
-"""What residues of several forms are at pH 7, where their name does not say: the proton on the epsilon nitrogen"""
+USUAL = {"HIS": ("HIE", "HSE", "HID", "HSD")}
+"""What residues of several forms are at pH 7, where their name does not say: the proton on the epsilon nitrogen, unless
+the delta one has it in the file"""
 USUAL_PATCHES = ("NTER", "GLYP", "PROP", "CTER")
 """Ends of chains at pH 7, of force fields that make them by patches"""
 LENGTHS = {6: 1.09, 7: 1.01, 8: 0.96, 16: 1.34}
@@ -39,10 +40,11 @@ def add_hydrogens(
 ) -> Structure:
     """Returns the structure with the hydrogens of its templates; those that are there stay where they are.
 
-    A residue takes the form of its name, histidine that with a proton on the epsilon nitrogen; `variants` names others
-    by chain and number: {"A:57": "HIP", "A:102": "ASH"}; hydrogens that a form lacks are taken away. Cysteines whose
-    sulphurs are bonded have none there. Angles are ideal, lengths the force field's; hydroxyls and waters turn to where
-    there is room: minimise before a run. Raises InputError for a residue whose heavy atoms no template has.
+    A residue takes the form that its hydrogens tell, else that of its name, histidine that with a proton on the epsilon
+    nitrogen; `variants` names others by chain and number: {"A:57": "HIP", "A:102": "ASH"}, and hydrogens that such a
+    form lacks are taken away. Cysteines whose sulphurs are bonded have none there. Angles are ideal, lengths the force
+    field's; hydroxyls and waters turn to where there is room: minimise before a run. Raises InputError for a residue
+    whose heavy atoms no template has.
     """
     files = force_field if isinstance(force_field, ForceFieldFiles) else read_force_field(force_field)
     residues = _residues(structure, files, {} if variants is None else variants)
@@ -68,16 +70,32 @@ def _residues(structure: Structure, files: ForceFieldFiles, variants: Mapping[st
     search = TemplateSearch(files, hydrogens=False)
     starts, found = bare.starts, []
     known: dict[object, Match] = {}
+    present = _present(structure)
     for number, graph in enumerate(residue_graphs(bare)):
         wanted = variants.get(labels[number])
-        if (graph, wanted) not in known:
+        atoms = number_of[int(starts[number]) : int(starts[number + 1])].tolist()
+        counts = tuple(len(present.get(atom, ())) for atom in atoms)
+        key = (graph, wanted, counts)
+        if key not in known:
             matches = search.matches(graph)
             if not matches:
                 raise InputError(search.unmatched(graph, structure.name_residue(number)))
-            known[graph, wanted] = _chosen(matches, graph.name, wanted, structure.name_residue(number))
-        atoms = number_of[int(starts[number]) : int(starts[number + 1])]
-        found.append(_Residue(known[graph, wanted], atoms.tolist()))
+            if wanted is None:
+                matches = _keeping(matches, counts)
+            known[key] = _chosen(matches, graph.name, wanted, structure.name_residue(number))
+        found.append(_Residue(known[key], atoms))
     return found
+
+
+def _keeping(matches: list[Match], counts: tuple[int, ...]) -> list[Match]:
+    """The matches that lose the fewest of the hydrogens that are there: they tell the form of a residue."""
+
+    def lost(match: Match) -> int:
+        wanted = _wanted(match)
+        return sum(max(0, here - len(wanted[number])) for here, number in zip(counts, match.atoms, strict=True))
+
+    least = min(lost(match) for match in matches)
+    return [match for match in matches if lost(match) == least]
 
 
 def _chosen(matches: list[Match], name: str, wanted: str | None, label: str) -> Match:
