@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from mindsci.errors import InputError
 from sponge.dynamics import Bodies, Constraints, Forces, fast_and_slow
 from sponge.forcefield import ForceField
-from sponge.forcefield.force_field import WITHOUT_PAIRS
-from sponge.potentials.potential import Evaluation, Potential, differentiate
+from sponge.potentials.potential import Potential
 from sponge.system import System
 from sponge.topology import Topology
 
@@ -68,22 +66,9 @@ class Model:
         others = {"virial": self.forces.virial, "sites": self.forces.sites}
         options, engine = potential.options, potential.engine
         slow_forces = Forces.of(ForceField(slow, options, engine=engine), self.system, **others)
-        return Forces.of(Covalent(ForceField(fast, options, engine=engine)), self.system, **others), slow_forces
+        return Forces.of(ForceField(fast, options, engine=engine), self.system, **others), slow_forces
 
     def name_atom(self, atom: int) -> str | None:
         """Returns "atom 5 (CA of ALA 2)" where the topology has names, else None."""
         named = self.topology is not None and self.topology.atom_names
         return self.topology.name_atom(atom) if named else None  # type: ignore[union-attr]
-
-
-class Covalent(Potential):
-    """The terms of a force field that need no neighbours; whatever list the system has is left to others."""
-
-    cutoff = 0.0
-
-    def __init__(self, field: ForceField) -> None:
-        super().__init__()
-        self.field = field
-
-    def evaluate(self, system: System, neighbors: Any, **options: bool) -> Evaluation:
-        return differentiate(self.field, system, WITHOUT_PAIRS, **options)

@@ -169,8 +169,8 @@ def _adam(
     )
     trainer = Trainer(config, DesignTask(objective, start, bounds, record), run)
     if run.resuming:
-        kept = trainer.checkpoints.load()
-        record.keep(kept["step"] if kept is not None else 0)
+        kept = trainer.checkpoints.newest()
+        record.keep(kept.facts["step"] if kept is not None else 0)
     trainer.fit()
 
 

@@ -81,7 +81,7 @@ class Forces(Tree):
 
         For steps between observations: the energy and the virial left in the system are none.
         """
-        if not hasattr(self.potential, "compiled_evaluate") or self.sites is not None:
+        if not hasattr(self.potential, "compiled_evaluate") or self.search is None or self.sites is not None:
             return self(system)
         system = self.listed(system)
         if isinstance(system.neighbors, Neighbors):

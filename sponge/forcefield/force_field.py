@@ -68,6 +68,8 @@ class ForceField(Potential):
             born.check(topology, self.options)
         self.topology = topology
         self.cutoff = float("inf") if self.options.coulomb == "all" else self.options.cutoff
+        if topology.nonbonded is None:
+            self.cutoff = 0.0  # covalent terms name their atoms: no pairs are looked for
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ForceField:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -122,6 +124,8 @@ class ForceField(Potential):
     def evaluate(
         self, system: System, neighbors: Any, *, virial: bool = False, create_graph: bool = False
     ) -> Evaluation:
+        if self.topology.nonbonded is None:
+            neighbors = WITHOUT_PAIRS  # whatever list the system has is that of other forces
         if isinstance(neighbors, ClusterList):
             if not create_graph:
                 return self.compiled_evaluate(system, neighbors, virial=virial)

@@ -60,7 +60,7 @@ class NeighborSearch(Tree):
     def refresh(self, system: System) -> System:
         """Returns the system with a list that serves at its positions: the one that it has, or a new one."""
         held = system.neighbors
-        if held is not None and self._fits(system, held):
+        if isinstance(held, Neighbors) and self._fits(system, held):
             if held.origin is None:
                 return system
             if held.worst is not None:
