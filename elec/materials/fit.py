@@ -7,8 +7,8 @@ The unknown permittivity is a sum with nonnegative weights of terms of which eac
 
 The last two span every conjugate pair whose Im epsilon has one sign: (alpha s + beta) / D loses energy at all
 frequencies exactly where alpha >= 0 and beta gamma >= alpha omega0^2. So the weights are a nonnegative
-least-squares problem for given poles, and what is left to search for is the poles: they are added one at a time, each
-where it lowers the error most, and refined together after each.
+least-squares problem for given poles, and what is left to search for is the poles: they are added one at a time, from
+the places where each lowers the error most, and refined together after each.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from mindsci.units import VACUUM_PERMITTIVITY
 # Candidates for a new pole: places over the band and around it, widths as fractions of the place.
 PLACES, BESIDE = 48, 8.0
 WIDTHS = (1e-4, 0.01, 0.03, 0.1, 0.3, 1.0)
+TRIED = 3
+"""Places of a new pole from which the whole is refined: the best one may end in a poor minimum, as rounding has it."""
 NARROWEST, WIDEST = 1e-6, 1.9
 """gamma / omega0: lossless to rounding, and still a conjugate pair."""
 EVALUATIONS = 120
@@ -127,21 +129,27 @@ class _Problem:
         shape = np.array([math.log(0.1 * self.low), 0.0])
         shape = self._refined(shape)
         for _ in range(n_poles):
-            grown = self._refined(self._with_one_more(shape))
-            if np.linalg.norm(self.residual(grown)) < np.linalg.norm(self.residual(shape)):
+            tried = [self._refined(one) for one in self._with_one_more(shape)]
+            grown = min(tried, key=self._misfit)
+            if self._misfit(grown) < self._misfit(shape):
                 shape = grown
         return shape
 
-    def _with_one_more(self, shape: np.ndarray) -> np.ndarray:
+    def _misfit(self, shape: np.ndarray) -> float:
+        return float(np.linalg.norm(self.residual(shape)))
+
+    def _with_one_more(self, shape: np.ndarray) -> list[np.ndarray]:
+        """The shape with a pole more, at the places that are better than those beside them: the best of these."""
         known = self._stacked(self.columns(shape))
-        best, found = math.inf, shape
-        for place in np.geomspace(self.low / BESIDE, self.high * BESIDE, PLACES):
-            for width in WIDTHS:
-                pair = self._stacked(np.stack(_pair(self.s, place, width * place), axis=1))
-                misfit = self._solve(np.concatenate([known, pair], axis=1))[1]
-                if misfit < best:
-                    best, found = misfit, np.concatenate([shape, [math.log(place), math.log(width)]])
-        return found
+        places, misfits = np.geomspace(self.low / BESIDE, self.high * BESIDE, PLACES), []
+        for place in places:
+            pairs = [self._stacked(np.stack(_pair(self.s, place, width * place), axis=1)) for width in WIDTHS]
+            misfits.append([self._solve(np.concatenate([known, pair], axis=1))[1] for pair in pairs])
+        best, widths = np.min(misfits, axis=1), np.argmin(misfits, axis=1)
+        beside = np.concatenate([[math.inf], best, [math.inf]])
+        valleys = np.flatnonzero((best <= beside[:-2]) & (best <= beside[2:]))
+        chosen = sorted(valleys, key=lambda index: best[index])[:TRIED]
+        return [np.concatenate([shape, np.log([places[index], WIDTHS[widths[index]]])]) for index in chosen]
 
     def _refined(self, shape: np.ndarray) -> np.ndarray:
         n_pairs = len(shape) // 2 - 1

@@ -62,7 +62,9 @@ def rows(folder: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize(("precision", "stops"), [("float64", (1, 7)), ("float32", (4,))])
+@pytest.mark.parametrize(
+    ("precision", "stops"), [("float64", (7,)), pytest.param("float32", (1, 4), marks=pytest.mark.slow)]
+)
 def test_rigid_water_at_constant_pressure_resumes_to_the_same_bits(
     case_file: Path, precision: str, stops: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
