@@ -127,9 +127,9 @@ def _second_order(case: Any) -> str | None:
 
 
 def _alone(case: Any) -> str | None:
-    from mindsci.train.parallel import processes
+    from mindsci.runs import process_count
 
-    return "one process has nobody to talk to" if processes() == 1 else None
+    return "one process has nobody to talk to" if process_count() == 1 else None
 
 
 def _spread(case: Any) -> str | None:

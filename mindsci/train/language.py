@@ -16,10 +16,9 @@ from mindsci.config import InputFile, Quantity, Table
 from mindsci.distributed import Layout, Machine, Profile, expert_group, profile
 from mindsci.errors import InputError, StorageError
 from mindsci.nn import Transformer
-from mindsci.runs import Run
+from mindsci.runs import Run, process_count
 from mindsci.train.batches import Batches
 from mindsci.train.case import TrainingCase
-from mindsci.train.parallel import processes
 from mindsci.train.task import Task
 
 BYTES = 256
@@ -177,7 +176,7 @@ class LanguageCase(TrainingCase):
             return super().resolved()
         from mindsci.distributed.explain import explain
 
-        ranks = processes()
+        ranks = process_count()
         made = explain(self, ranks, table.memory, math.inf if table.host_memory is None else table.host_memory)
         if not made.fits:
             raise InputError(

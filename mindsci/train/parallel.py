@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from mindsci.errors import InputError
+from mindsci.runs import process_count
 from mindsci.train.failure import failures_told
 from mindsci.train.meeting import met
 from mindsci.tree import Tree
@@ -43,9 +44,9 @@ class Group(Tree):
             rank, world = dist.get_rank(), dist.get_world_size()
             parts = max(world // (same_data * stages), 1)  # a layout for more processes is refused later on
             return cls(rank=rank, world=world, part=rank // same_data % parts, parts=parts)
-        if processes() > 1:
+        if process_count() > 1:
             raise InputError(
-                f"torchrun started {processes()} processes, but the process group is not open; "
+                f"torchrun started {process_count()} processes, but the process group is not open; "
                 "put the training inside `with mindsci.train.process_group(device):`"
             )
         return cls()
@@ -84,11 +85,6 @@ class Group(Tree):
         return values
 
 
-def processes() -> int:
-    """Returns the number of processes that torchrun started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 @contextmanager
 def process_group(device: torch.device | str = "cpu") -> Iterator[Group]:
     """Opens the process group that torchrun's environment describes, and closes it; alone it does nothing.
@@ -96,7 +92,7 @@ def process_group(device: torch.device | str = "cpu") -> Iterator[Group]:
     A GPU's group also carries gloo, so that what lives in host memory can be reduced. Where another process fails,
     raises PeerError with that one's message.
     """
-    if processes() <= 1 or dist.is_initialized():
+    if process_count() <= 1 or dist.is_initialized():
         yield Group.current()
         return
     device = Group().device(torch.device(device))
